@@ -1,0 +1,9 @@
+//! Plain data that every other module speaks: what is asked for ([`strategy`]), what exists
+//! ([`inventory`]), the ids and units both are written in. Pure: nothing here reads a file, a clock,
+//! the environment or a random number, and nothing here decides.
+
+pub mod ids;
+pub mod inventory;
+pub mod strategy;
+pub mod tree;
+pub mod units;

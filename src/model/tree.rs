@@ -1,0 +1,119 @@
+//! What a backup of a file tree is made of: nodes with their metadata, and where their bytes are.
+//! The vocabulary that a source, the repository and a restore share. Names are bytes, not text.
+
+use crate::model::ids::BlobId;
+use std::io::{self, Read};
+
+/// Metadata of one file, directory, link or device, and what it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Name within its directory: any bytes but `/` and NUL, never empty, `.` or `..`.
+    pub name: Vec<u8>,
+    /// What kind of thing it is, with what only that kind has.
+    pub kind: NodeKind,
+    /// Permission bits, with setuid, setgid and sticky: `st_mode & 0o7777`.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Owner's name where it was taken, if it had one.
+    pub user: Option<String>,
+    /// Group's name where it was taken, if it had one.
+    pub group: Option<String>,
+    /// Modification time, nanoseconds since the Unix epoch.
+    pub mtime_ns: i128,
+    /// Change time, nanoseconds since the Unix epoch; for change detection only.
+    pub ctime_ns: i128,
+    /// Inode number; for change detection only.
+    pub inode: u64,
+    /// Device number; for change detection only.
+    pub device: u64,
+    /// Names of hard links to one file share this; `None` when there is one name only.
+    pub hard_link: Option<u64>,
+    /// Extended attributes sorted by name. ACLs are `system.posix_acl_access` and `_default`.
+    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// What kind of thing a node is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeKind {
+    /// A regular file.
+    File {
+        /// Length in bytes.
+        size: u64,
+        /// Its bytes.
+        content: Content,
+        /// Ranges `(offset, length)` that hold data, when the file has holes; empty when it has none.
+        /// Offsets in `content` are offsets in the file: holes are stored as zeros, which cost nothing.
+        extents: Vec<(u64, u64)>,
+    },
+    /// A directory. `tree` is `None` only before it has been written.
+    Directory {
+        /// The blob that lists its entries.
+        tree: Option<BlobId>,
+    },
+    /// A symbolic link.
+    Symlink {
+        /// Its target, any bytes but NUL.
+        target: Vec<u8>,
+    },
+    /// A block or character device, a FIFO or a socket.
+    Special {
+        /// Which.
+        what: Special,
+        /// Device number of a device, else 0.
+        rdev: u64,
+    },
+}
+
+/// Special files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Special {
+    Block,
+    Character,
+    Fifo,
+    Socket,
+}
+
+/// The bytes of a file: data blobs in order, or list blobs that name them when there are many.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Content {
+    /// Blobs in order.
+    pub blobs: Vec<BlobId>,
+    /// `true`: `blobs` are list blobs, each naming data blobs.
+    pub is_list: bool,
+}
+
+/// What a walk found: a node below the root, parents before their entries, siblings sorted by name.
+pub struct Found {
+    /// Path below the root, parts joined with `/`; empty for the root itself.
+    pub path: Vec<u8>,
+    /// Its metadata. The content of files and the trees of directories are filled in by the repository.
+    pub node: Node,
+    /// Where the bytes of a regular file come from.
+    pub body: Body,
+}
+
+/// Where the bytes of a file come from.
+pub enum Body {
+    /// It is no regular file, or an empty one.
+    Nothing,
+    /// Unchanged since the parent backup, which is pinned: its content, nothing is read.
+    Unchanged(Content),
+    /// To be read. The repository opens it on the thread that reads it.
+    Read(Box<dyn OpenBody>),
+}
+
+/// Opens the bytes of one file.
+pub trait OpenBody: Send {
+    /// Opens it for one sequential read.
+    fn open(self: Box<Self>) -> io::Result<Box<dyn ReadBody>>;
+}
+
+/// Bytes being read, and afterwards whether they stayed the same meanwhile.
+pub trait ReadBody: Read + Send {
+    /// After the last byte: whether size or modification time moved while it was read.
+    fn changed_while_reading(&self) -> io::Result<bool>;
+}

@@ -1,0 +1,14 @@
+//! The one test binary: a folder per module of `src/`, and `support/` for what they share.
+
+mod apply;
+mod cli;
+mod observe;
+mod plan;
+mod plan_file;
+mod render;
+mod repository;
+mod restore;
+mod source;
+mod store;
+mod support;
+mod verify;
