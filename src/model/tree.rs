@@ -2,7 +2,10 @@
 //! The vocabulary that a source, the repository and a restore share. Names are bytes, not text.
 
 use crate::model::ids::BlobId;
-use std::io::{self, Read};
+use std::{
+    fmt::Write,
+    io::{self, Read},
+};
 
 /// Metadata of one file, directory, link or device, and what it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +89,9 @@ pub struct Content {
     pub is_list: bool,
 }
 
-/// What a walk found: a node below the root, parents before their entries, siblings sorted by name.
+/// What a walk found: a node below the root. A walk is depth first: a directory, then each of its
+/// entries sorted by name bytes, an entry's own entries before its next sibling. A walk's items are
+/// `Result<Found, Problem>`.
 pub struct Found {
     /// Path below the root, parts joined with `/`; empty for the root itself.
     pub path: Vec<u8>,
@@ -94,6 +99,49 @@ pub struct Found {
     pub node: Node,
     /// Where the bytes of a regular file come from.
     pub body: Body,
+}
+
+/// One thing that could not be read or written, and why. The work goes on without it, and its result
+/// is incomplete.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing} `{}`", printable(.path))]
+pub struct Problem {
+    /// Path below the root, parts joined with `/`; empty for the root itself.
+    pub path: Vec<u8>,
+    /// What was being done to it, as a verb phrase: `read directory`.
+    pub doing: &'static str,
+    /// Why it failed.
+    #[source]
+    pub cause: io::Error,
+}
+
+/// Looks up what the parent backup held, so that unchanged files need not be read.
+pub trait Previous: Send {
+    /// The parent's node at `path` below the root. Calls come in the order of the walk: each directory
+    /// before its entries, siblings sorted by name.
+    fn find(&mut self, path: &[u8]) -> Option<Node>;
+    /// When the parent's own walk started, by this machine's clock, nanoseconds since the Unix epoch.
+    /// What was touched at that time or later may have changed again unseen.
+    fn started_ns(&self) -> i128;
+}
+
+/// A path of any bytes as text for people: UTF-8 stays, control characters and other bytes are escaped.
+pub fn printable(path: &[u8]) -> String {
+    let mut text = String::with_capacity(path.len());
+    for part in path.utf8_chunks() {
+        for c in part.valid().chars() {
+            if c.is_control() {
+                text.extend(c.escape_default());
+            } else {
+                text.push(c);
+            }
+        }
+        for byte in part.invalid() {
+            // Writing into a string has no way to fail.
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text
 }
 
 /// Where the bytes of a file come from.
@@ -108,12 +156,32 @@ pub enum Body {
 
 /// Opens the bytes of one file.
 pub trait OpenBody: Send {
-    /// Opens it for one sequential read.
+    /// Opens it for one sequential read. `NotFound`: it was deleted since the walk saw it, so there is
+    /// nothing to back up and nothing failed.
     fn open(self: Box<Self>) -> io::Result<Box<dyn ReadBody>>;
 }
 
 /// Bytes being read, and afterwards whether they stayed the same meanwhile.
 pub trait ReadBody: Read + Send {
-    /// After the last byte: whether size or modification time moved while it was read.
+    /// After the last byte: whether the file is another one than the walk saw, or size or modification
+    /// time moved. The bytes that were read are what there was; their count is the size to record.
     fn changed_while_reading(&self) -> io::Result<bool>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn paths_print_without_control_characters_and_without_losing_bytes() {
+        let table: [(&[u8], &str); 4] = [
+            (b"a/b", "a/b"),
+            ("grün".as_bytes(), "grün"),
+            (b"\x1b[2J\n", "\\u{1b}[2J\\n"),
+            (b"x\xff\xfey", "x\\xff\\xfey"),
+        ];
+        for (path, text) in table {
+            assert_eq!(printable(path), text);
+        }
+    }
 }
