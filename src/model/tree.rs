@@ -36,6 +36,9 @@ pub struct Node {
     pub hard_link: Option<u64>,
     /// Extended attributes sorted by name. ACLs are `system.posix_acl_access` and `_default`.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// What a later version of ccb recorded and this one does not know, as `(tag, value)` sorted by
+    /// tag. A walk leaves it empty; what was read from a repository is written back as it was.
+    pub unknown: Vec<(u64, Vec<u8>)>,
 }
 
 /// What kind of thing a node is.
