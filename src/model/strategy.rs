@@ -40,6 +40,12 @@ pub struct Strategy {
     /// Where each address stands. Names that a template gave point into the template.
     #[serde(skip)]
     pub places: BTreeMap<Address, Place>,
+    /// Environment variables that were written into values with `${env.NAME}`, and where.
+    #[serde(skip)]
+    pub env_in_values: Vec<EnvUse>,
+    /// Templates and variables that nothing uses: `template.NAME`, `variable.NAME`.
+    #[serde(skip)]
+    pub unused: Vec<Address>,
 }
 
 impl Strategy {
@@ -91,6 +97,15 @@ pub struct Place {
     pub start: usize,
     /// Length in bytes.
     pub len: usize,
+}
+
+/// One `${env.NAME}` in a value. Secrets do not belong there (CCB104).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvUse {
+    /// Name of the environment variable.
+    pub name: String,
+    /// The value that it is part of.
+    pub place: Place,
 }
 
 /// Engine limits, from the `apply` node.
