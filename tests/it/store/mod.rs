@@ -1,1 +1,5 @@
-//! Tests of `store`.
+//! Tests of `store`: one suite for every backend, and what only one of them can show.
+
+mod conformance;
+mod handle;
+mod local;

@@ -1,0 +1,358 @@
+//! A store in a local directory: one file per object. Writes a temporary file in the same file system,
+//! syncs it, renames it without replacing, and syncs the directory, so that a put that returned
+//! survives a power cut and a crashed one leaves nothing that a listing shows.
+
+use crate::store::{Backend, Doing, Key, Kind, Listing, Meta, Put, StoreError, is_part};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
+use rustix::{
+    fs::{AtFlags, CWD, RenameFlags},
+    io::Errno,
+};
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    ops::Range,
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Once,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+/// Where files are written before they get their names. No key starts with a dot.
+const TMP: &str = ".tmp";
+/// A temporary file this old belongs to a writer that crashed: no put takes a day.
+const TMP_AGE_MAX: SignedDuration = SignedDuration::from_hours(24);
+
+/// A directory as a store.
+#[derive(Debug, Clone)]
+pub struct Local(Arc<Directory>);
+
+#[derive(Debug)]
+struct Directory {
+    root: PathBuf,
+    location: String,
+    cleaned: Once,
+}
+
+impl Local {
+    /// The store in the directory `root`, which need not exist yet: the first put makes it.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        let root = root.into();
+        Self(Arc::new(Directory {
+            location: root.display().to_string(),
+            root,
+            cleaned: Once::new(),
+        }))
+    }
+
+    /// Runs `work` where blocking is allowed.
+    fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Directory) -> Result<T, StoreError> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, StoreError>> {
+        let directory = self.0.clone();
+        Box::pin(async move {
+            match tokio::task::spawn_blocking(move || work(&directory)).await {
+                Ok(outcome) => outcome,
+                Err(stopped) => std::panic::resume_unwind(stopped.into_panic()),
+            }
+        })
+    }
+}
+
+impl Backend for Local {
+    fn location(&self) -> String {
+        self.0.location.clone()
+    }
+
+    fn get(
+        &self,
+        key: &Key,
+        range: Option<Range<u64>>,
+    ) -> BoxFuture<'_, Result<Bytes, StoreError>> {
+        let key = key.clone();
+        self.blocking(move |directory| directory.get(&key, range))
+    }
+
+    fn put(&self, key: &Key, body: Bytes, how: Put) -> BoxFuture<'_, Result<(), StoreError>> {
+        let key = key.clone();
+        self.blocking(move |directory| {
+            directory
+                .put(&key, &body, how)
+                .map_err(|e| StoreError::from_io(Doing::Put, &key, &directory.location, e))
+        })
+    }
+
+    fn list(&self, prefix: &str) -> BoxFuture<'_, Result<Listing, StoreError>> {
+        let prefix = prefix.to_owned();
+        self.blocking(move |directory| {
+            directory
+                .list(&prefix)
+                .map_err(|e| StoreError::from_io(Doing::List, &prefix, &directory.location, e))
+        })
+    }
+
+    fn delete(&self, key: &Key) -> BoxFuture<'_, Result<(), StoreError>> {
+        let key = key.clone();
+        self.blocking(
+            move |directory| match fs::remove_file(directory.path(&key)) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::from_io(
+                    Doing::Delete,
+                    &key,
+                    &directory.location,
+                    e,
+                )),
+                _ => Ok(()),
+            },
+        )
+    }
+}
+
+impl Directory {
+    fn path(&self, key: &Key) -> PathBuf {
+        self.root.join(key.as_str())
+    }
+
+    fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<Bytes, StoreError> {
+        let failed = |e| StoreError::from_io(Doing::Get, key, &self.location, e);
+        let file = File::open(self.path(key)).map_err(failed)?;
+        let meta = file.metadata().map_err(failed)?;
+        if !meta.is_file() {
+            return Err(StoreError::new(
+                Doing::Get,
+                key,
+                &self.location,
+                Kind::NotFound,
+            ));
+        }
+        let range = range.unwrap_or(0..meta.len());
+        // Checked before anything is allocated: a hostile index must not choose how much.
+        if range.end > meta.len() || range.start > range.end {
+            return Err(StoreError::new(
+                Doing::Get,
+                key,
+                &self.location,
+                Kind::Corrupt,
+            ));
+        }
+        let mut body = vec![0; (range.end - range.start) as usize];
+        file.read_exact_at(&mut body, range.start).map_err(failed)?;
+        Ok(body.into())
+    }
+
+    fn put(&self, key: &Key, body: &[u8], how: Put) -> io::Result<()> {
+        let path = self.path(key);
+        let parent = path.parent().unwrap_or(&self.root);
+        make_directories(parent)?;
+        if how == Put::New && path.symlink_metadata().is_ok() {
+            return Err(Errno::EXIST.into());
+        }
+        let temporary = self.temporary()?;
+        let named = write_synced(temporary.file, body)
+            .and_then(|()| give_name(&temporary.path, &path, how));
+        if let Err(e) = named {
+            let _ = fs::remove_file(&temporary.path);
+            return Err(e);
+        }
+        sync_directory(parent)
+    }
+
+    fn temporary(&self) -> io::Result<Temporary> {
+        let folder = self.root.join(TMP);
+        make_directories(&folder)?;
+        let temporary = Temporary::new(&folder)?;
+        self.cleaned
+            .call_once(|| remove_old(&folder, &temporary.file));
+        Ok(temporary)
+    }
+
+    fn list(&self, prefix: &str) -> io::Result<Listing> {
+        let server_time = self.server_time();
+        let mut listing = Listing {
+            objects: Vec::new(),
+            server_time,
+            strays: 0,
+        };
+        // Only the folder that the prefix names is read, not the whole store.
+        let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
+        if folder.split('/').all(is_part) || folder.is_empty() {
+            list_into(&mut listing, &self.root, folder, prefix)?;
+        }
+        listing.objects.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(listing)
+    }
+
+    /// The file system's clock: the time of a file made just now, which on a network file system is
+    /// the server's. A store that cannot be written to is judged by this machine's clock.
+    fn server_time(&self) -> Timestamp {
+        let unnamed = OpenOptions::new()
+            .write(true)
+            .mode(0o600)
+            .custom_flags(rustix::fs::OFlags::TMPFILE.bits() as i32)
+            .open(&self.root);
+        let stamp = |file: File| file.metadata()?.modified();
+        let time = unnamed.and_then(stamp).or_else(|_| {
+            let made = Temporary::new(&self.root.join(TMP))?;
+            let time = stamp(made.file);
+            let _ = fs::remove_file(&made.path);
+            time
+        });
+        time.ok()
+            .and_then(|time| time.try_into().ok())
+            .unwrap_or_else(Timestamp::now)
+    }
+}
+
+struct Temporary {
+    path: PathBuf,
+    file: File,
+}
+
+impl Temporary {
+    /// A new file whose name no other writer has: another host may have this process number, so a
+    /// name that is taken is passed over.
+    fn new(folder: &Path) -> io::Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let number = NEXT.fetch_add(1, Relaxed);
+            let path = folder.join(format!("{}-{number}", std::process::id()));
+            let made = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path);
+            match made {
+                Ok(file) => return Ok(Self { path, file }),
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+}
+
+fn write_synced(mut file: File, body: &[u8]) -> io::Result<()> {
+    file.write_all(body)?;
+    file.sync_all()
+}
+
+/// Names the finished file. `NOREPLACE` makes the kernel decide which of several creators wins;
+/// where a file system lacks it, link(2) does the same.
+fn give_name(from: &Path, to: &Path, how: Put) -> io::Result<()> {
+    if how == Put::Replace {
+        return fs::rename(from, to);
+    }
+    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => link(from, to),
+        renamed => Ok(renamed?),
+    }
+}
+
+fn link(from: &Path, to: &Path) -> io::Result<()> {
+    let linked = rustix::fs::linkat(CWD, from, CWD, to, AtFlags::empty());
+    // NFS can lose the answer to a link that was made; two names tell that it was.
+    if linked.is_err() && rustix::fs::stat(from)?.st_nlink != 2 {
+        return Ok(linked?);
+    }
+    fs::remove_file(from)
+}
+
+/// Makes `path` and what is missing above it, and makes each new name durable.
+fn make_directories(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+    if let Some(parent) = parent {
+        make_directories(parent)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(e) => Err(e),
+        Ok(()) => sync_directory(parent.unwrap_or(Path::new("."))),
+    }
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    match File::open(path)?.sync_all() {
+        // Some network file systems cannot sync a directory; they write it through.
+        Err(e) if e.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        synced => synced,
+    }
+}
+
+/// Removes what crashed writers left. Age is measured against `now_file`, which was just made.
+fn remove_old(folder: &Path, now_file: &File) {
+    let Ok(now) = now_file.metadata().and_then(|m| m.modified()) else {
+        return;
+    };
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let age = entry
+            .metadata()
+            .and_then(|m| m.modified())
+            .ok()
+            .and_then(|modified| now.duration_since(modified).ok());
+        if age.is_some_and(|age| age > TMP_AGE_MAX.unsigned_abs()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+fn list_into(listing: &mut Listing, root: &Path, folder: &str, prefix: &str) -> io::Result<()> {
+    let entries = match fs::read_dir(root.join(folder)) {
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(());
+        }
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        // The root of an ext4 volume has a `lost+found` that is nobody's object.
+        if folder.is_empty() && (name == TMP || name == "lost+found") {
+            continue;
+        }
+        let Some(part) = name.to_str().filter(|part| is_part(part)) else {
+            listing.strays += 1;
+            continue;
+        };
+        let key = if folder.is_empty() {
+            part.to_owned()
+        } else {
+            format!("{folder}/{part}")
+        };
+        if entry.file_type()?.is_dir() {
+            if key.starts_with(prefix) || prefix.starts_with(&format!("{key}/")) {
+                list_into(listing, root, &key, prefix)?;
+            }
+        } else if key.starts_with(prefix) {
+            add_object(listing, &entry, key)?;
+        }
+    }
+    Ok(())
+}
+
+fn add_object(listing: &mut Listing, entry: &fs::DirEntry, key: String) -> io::Result<()> {
+    let meta = match entry.metadata() {
+        // Deleted since the folder was read.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        meta => meta?,
+    };
+    match Key::new(key) {
+        Ok(key) if meta.is_file() => listing.objects.push(Meta {
+            key,
+            size: meta.len(),
+            modified: Timestamp::try_from(meta.modified()?).map_err(io::Error::other)?,
+        }),
+        _ => listing.strays += 1,
+    }
+    Ok(())
+}
