@@ -1,1 +1,3 @@
-//! repository.
+//! The repository: where backups live, as objects in a store.
+
+pub mod format;

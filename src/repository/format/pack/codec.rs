@@ -1,0 +1,150 @@
+//! What happens to the bytes of a frame before they are sealed and after they are opened. Both sides
+//! keep their buffers, so a thread allocates once.
+
+use crate::model::ids::BlobId;
+use crate::repository::format::FormatError;
+use crate::repository::format::blob::blob_id;
+use crate::repository::format::key::Keys;
+use crate::repository::format::pack::{
+    Encoding, Frame, PackFooter, PackKey, WHAT, read_pack_footer,
+};
+
+/// The bytes of a frame as they will be sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored<'a> {
+    /// As they are.
+    Raw(&'a [u8]),
+    /// One zstd frame.
+    Zstd(&'a [u8]),
+    /// All zero.
+    Zeros,
+}
+
+/// Compresses frames, one at a time.
+pub struct FrameEncoder {
+    zstd: zstd::bulk::Compressor<'static>,
+    buffer: Vec<u8>,
+}
+
+impl FrameEncoder {
+    /// An encoder at this zstd level.
+    pub fn new(level: i32) -> Self {
+        let zstd =
+            zstd::bulk::Compressor::new(level).expect("zstd clamps every level to its range");
+        let buffer = Vec::new();
+        Self { zstd, buffer }
+    }
+
+    /// The smallest of the ways to store `plain`; raw where zstd would save less than 3 %.
+    pub fn encode<'a>(&'a mut self, plain: &'a [u8]) -> Stored<'a> {
+        if is_zero(plain) {
+            return Stored::Zeros;
+        }
+        let worthwhile = plain.len() - plain.len() / 32;
+        self.buffer.clear();
+        self.buffer
+            .reserve(zstd::zstd_safe::compress_bound(plain.len()));
+        match self.zstd.compress_to_buffer(plain, &mut self.buffer) {
+            Ok(len) if len < worthwhile => Stored::Zstd(&self.buffer),
+            _ => Stored::Raw(plain),
+        }
+    }
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes
+        .chunks(4096)
+        .all(|block| block.iter().fold(0, |all, byte| all | byte) == 0)
+}
+
+/// Decompresses frames, one at a time.
+pub struct FrameDecoder {
+    zstd: zstd::bulk::Decompressor<'static>,
+    buffer: Vec<u8>,
+}
+
+impl FrameDecoder {
+    /// A decoder.
+    pub fn new() -> Self {
+        let zstd = zstd::bulk::Decompressor::new().expect("zstd makes a context from memory alone");
+        let buffer = Vec::new();
+        Self { zstd, buffer }
+    }
+}
+
+impl Default for FrameDecoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Opens and decodes a frame. `sealed` are the bytes of [`Frame::range`]; they are overwritten. What
+/// comes out is the plaintext of all its blobs, whose ids are for the caller to check with [`blob_id`]:
+/// a frame's tag says that it is whole, an id that it is the right one.
+pub fn open_frame<'a>(
+    key: &PackKey,
+    frame: &Frame,
+    sealed: &'a mut [u8],
+    decoder: &'a mut FrameDecoder,
+) -> Result<&'a [u8], FormatError> {
+    frame.check(WHAT)?;
+    let stored = key.unseal_frame(frame, sealed)?;
+    let plain_len = frame.plain_len as usize;
+    let buffer = &mut decoder.buffer;
+    match frame.encoding {
+        Encoding::Raw => Ok(stored),
+        Encoding::Zeros => {
+            buffer.clear();
+            buffer.resize(plain_len, 0);
+            Ok(buffer)
+        }
+        Encoding::Zstd => {
+            buffer.clear();
+            buffer.reserve_exact(plain_len);
+            // zstd writes up to the capacity, which may be that of a longer frame before.
+            let len = decoder.zstd.decompress_to_buffer(stored, buffer);
+            match len {
+                Ok(len) if len == plain_len => Ok(buffer),
+                Ok(_) => Err(FormatError::malformed(
+                    WHAT,
+                    "a frame has another length than it says",
+                )),
+                Err(_) => Err(FormatError::malformed(WHAT, "a frame does not decompress")),
+            }
+        }
+        Encoding::Delta => Err(FormatError::Feature {
+            what: WHAT,
+            feature: "delta frames".to_owned(),
+        }),
+    }
+}
+
+/// Reads a whole pack as a reader of any of its blobs would: every frame opens, every blob has its id.
+/// What is about to be stored is read so once, and what is checked in full.
+pub fn check_pack(
+    keys: &Keys,
+    pack: &[u8],
+    decoder: &mut FrameDecoder,
+) -> Result<PackFooter, FormatError> {
+    let footer = read_pack_footer(keys, pack)?;
+    let key = PackKey::new(keys, footer.header)?;
+    let mut sealed = Vec::new();
+    let mut blobs = footer.blobs.iter().peekable();
+    for (number, frame) in footer.frames.iter().enumerate() {
+        let range = frame.range();
+        sealed.clear();
+        sealed.extend_from_slice(&pack[range.start as usize..range.end as usize]);
+        let plain = open_frame(&key, frame, &mut sealed, decoder)?;
+        while let Some(blob) = blobs.next_if(|blob| blob.frame as usize == number) {
+            let content = &plain[blob.offset as usize..][..blob.len as usize];
+            if blob_id(keys.keyring(), footer.header.kind, content) != blob.id {
+                return Err(misnamed(blob.id));
+            }
+        }
+    }
+    Ok(footer)
+}
+
+fn misnamed(id: BlobId) -> FormatError {
+    FormatError::malformed(WHAT, format!("the blob {} has other content", id.short()))
+}

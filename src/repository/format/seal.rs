@@ -1,0 +1,220 @@
+//! The envelope of every small object: index segments, manifests, tombs, annotations and run records are
+//! compressed and sealed; leases and records of prunes are readable JSON under a MAC, so that an
+//! operator without keys can see who holds what.
+
+use crate::model::ids::hex;
+use crate::repository::format::FormatError;
+use crate::repository::format::aead::TAG_LEN;
+use crate::repository::format::key::{Keys, Purpose};
+use crate::repository::format::manifest::{from_json, to_json};
+use crate::repository::format::wire::Reader;
+use ring::hmac;
+use serde::{Serialize, de::DeserializeOwned};
+use std::io::Read;
+
+const MAGIC: &[u8; 4] = b"CCBO";
+const VERSION: u8 = 1;
+const HEADER_LEN: usize = 40;
+const LEVEL: i32 = 3;
+/// What a sealed object may decompress to.
+pub const PAYLOAD_MAX_BYTES: u64 = 256 << 20;
+
+/// Types of sealed objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ObjectType {
+    /// Where blobs are.
+    Index,
+    /// What makes a backup exist.
+    Manifest,
+    /// A hold, evidence, an export.
+    Annotation,
+    /// What one run of `ccb apply` did.
+    Run,
+    /// What marks a backup as forgotten.
+    Tomb,
+}
+
+impl ObjectType {
+    fn code(self) -> u8 {
+        match self {
+            Self::Index => 1,
+            Self::Manifest => 2,
+            Self::Annotation => 3,
+            Self::Run => 4,
+            Self::Tomb => 5,
+        }
+    }
+
+    fn what(self) -> &'static str {
+        match self {
+            Self::Index => "index segment",
+            Self::Manifest => "manifest",
+            Self::Annotation => "annotation",
+            Self::Run => "run record",
+            Self::Tomb => "tomb",
+        }
+    }
+
+    fn purpose(self) -> Purpose {
+        match self {
+            Self::Index => Purpose::Index,
+            _ => Purpose::Manifest,
+        }
+    }
+}
+
+/// Seals `payload` as the object `name`: its whole key in the store, or nothing for index segments,
+/// which are named by their own bytes. `salt` is 32 random bytes, never used before.
+pub fn seal(keys: &Keys, kind: ObjectType, name: &str, payload: &[u8], salt: [u8; 32]) -> Vec<u8> {
+    assert!(
+        payload.len() as u64 <= PAYLOAD_MAX_BYTES,
+        "what no reader would open must not be written"
+    );
+    let epoch = keys.keyring().epoch();
+    let mut out = Vec::with_capacity(HEADER_LEN + payload.len() / 2 + TAG_LEN);
+    out.extend_from_slice(MAGIC);
+    out.extend_from_slice(&[kind.code(), VERSION]);
+    out.extend_from_slice(&epoch.to_le_bytes());
+    out.extend_from_slice(&salt);
+    let aad = object_aad(&out, keys, name);
+    let packed =
+        zstd::bulk::compress(payload, LEVEL).expect("zstd compresses from memory to memory");
+    out.extend_from_slice(&packed);
+    let key = object_key(keys, kind, epoch, &salt).expect("the keyring holds its own newest epoch");
+    let tag = key.seal([0; 12], &aad, &mut out[HEADER_LEN..]);
+    out.extend_from_slice(&tag);
+    out
+}
+
+/// Opens the object that was found under `name`, and returns its payload.
+pub fn open(
+    keys: &Keys,
+    kind: ObjectType,
+    name: &str,
+    object: &[u8],
+) -> Result<Vec<u8>, FormatError> {
+    let what = kind.what();
+    let mut reader = Reader::new(object, what);
+    if reader.take(4)? != MAGIC || reader.u8()? != kind.code() {
+        return Err(FormatError::Foreign(what));
+    }
+    let version = reader.u8()?;
+    if version != VERSION {
+        let (found, known) = (u32::from(version), u32::from(VERSION));
+        return Err(FormatError::Version { what, found, known });
+    }
+    let epoch = reader.u16()?;
+    let salt = reader.array()?;
+    let mut sealed = reader.rest().to_vec();
+    if sealed.len() < TAG_LEN {
+        return Err(FormatError::Truncated(what));
+    }
+    let packed = object_key(keys, kind, epoch, &salt)?
+        .open(
+            [0; 12],
+            &object_aad(&object[..HEADER_LEN], keys, name),
+            &mut sealed,
+        )
+        .map_err(|_| FormatError::Authentication(what))?;
+    unpack(what, packed)
+}
+
+fn object_key(
+    keys: &Keys,
+    kind: ObjectType,
+    epoch: u16,
+    salt: &[u8; 32],
+) -> Result<crate::repository::format::aead::SealingKey, FormatError> {
+    let info: [&[u8]; 3] = [b"ccb/v1/obj", &keys.repo_id().0, &[kind.code()]];
+    keys.sealing_key(kind.what(), (kind.purpose(), epoch), salt, &info)
+}
+
+fn object_aad(header: &[u8], keys: &Keys, name: &str) -> Vec<u8> {
+    [header, &keys.repo_id().0, name.as_bytes()].concat()
+}
+
+/// Decompresses, taking memory only as data comes, and no more than the limit.
+fn unpack(what: &'static str, packed: &[u8]) -> Result<Vec<u8>, FormatError> {
+    let wrong = |cause: std::io::Error| FormatError::malformed(what, cause.to_string());
+    let mut out = Vec::new();
+    zstd::stream::read::Decoder::with_buffer(packed)
+        .map_err(wrong)?
+        .take(PAYLOAD_MAX_BYTES + 1)
+        .read_to_end(&mut out)
+        .map_err(wrong)?;
+    if out.len() as u64 > PAYLOAD_MAX_BYTES {
+        return Err(FormatError::TooLarge {
+            what,
+            limit_bytes: PAYLOAD_MAX_BYTES,
+        });
+    }
+    Ok(out)
+}
+
+/// Types of objects that anyone may read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenType {
+    /// `leases/…`
+    Lease,
+    /// `gc/…`
+    Prune,
+}
+
+impl OpenType {
+    fn what(self) -> &'static str {
+        match self {
+            Self::Lease => "lease record",
+            Self::Prune => "prune record",
+        }
+    }
+}
+
+/// Writes `record` as a line of JSON and a line with its MAC. `name` is the object's whole key.
+pub fn sign<T: Serialize>(keys: &Keys, kind: OpenType, name: &str, record: &T) -> Vec<u8> {
+    let epoch = keys.keyring().epoch();
+    let mut out = to_json(record);
+    let key = mac_key(keys, kind, epoch).expect("the keyring holds its own newest epoch");
+    let tag = hmac::sign(&key, &mac_input(keys, kind, name, &out));
+    let mac = format!("\nhmac-sha256 {epoch} {}\n", hex(tag.as_ref()));
+    out.extend_from_slice(mac.as_bytes());
+    out
+}
+
+/// Checks and reads the record that was found under `name`.
+pub fn open_signed<T: DeserializeOwned>(
+    keys: &Keys,
+    kind: OpenType,
+    name: &str,
+    object: &[u8],
+) -> Result<T, FormatError> {
+    let what = kind.what();
+    let (body, epoch, tag) = split_signed(object).ok_or(FormatError::Truncated(what))?;
+    let key = mac_key(keys, kind, epoch)?;
+    hmac::verify(&key, &mac_input(keys, kind, name, body), &tag)
+        .map_err(|_| FormatError::Authentication(what))?;
+    from_json(what, body)
+}
+
+/// Body, epoch and tag. The text has one form only: what does not read back to itself is damage.
+fn split_signed(object: &[u8]) -> Option<(&[u8], u16, [u8; 32])> {
+    let line_end = object.iter().position(|byte| *byte == b'\n')?;
+    let (body, rest) = object.split_at(line_end);
+    let text = std::str::from_utf8(rest).ok()?;
+    let (epoch, tag) = text.trim().strip_prefix("hmac-sha256 ")?.split_once(' ')?;
+    let (epoch, tag) = (epoch.parse().ok()?, crate::model::ids::unhex(tag).ok()?);
+    let canonical = format!("\nhmac-sha256 {epoch} {}\n", hex(&tag));
+    (canonical == text).then_some((body, epoch, tag))
+}
+
+fn mac_key(keys: &Keys, kind: OpenType, epoch: u16) -> Result<hmac::Key, FormatError> {
+    let key = keys.subkey(kind.what(), Purpose::LeaseMac, epoch)?;
+    Ok(hmac::Key::new(hmac::HMAC_SHA256, &*key))
+}
+
+fn mac_input(keys: &Keys, kind: OpenType, name: &str, body: &[u8]) -> Vec<u8> {
+    let kind = match kind {
+        OpenType::Lease => b"ccb/v1/lease",
+        OpenType::Prune => b"ccb/v1/prune",
+    };
+    [&kind[..], &keys.repo_id().0, name.as_bytes(), b"\n", body].concat()
+}

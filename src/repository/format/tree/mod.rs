@@ -1,0 +1,222 @@
+//! Trees: what a directory holds, as blobs. A directory's entries are cut into leaves where their names
+//! say so, so that one changed file rewrites one leaf; a long file's blobs are listed in blobs alike.
+//! What is read here may be hostile: no name that leaves its directory gets through.
+
+use crate::model::ids::BlobId;
+use crate::model::tree::Node;
+use crate::repository::format::FormatError;
+use crate::repository::format::wire::{Reader, put_bytes, put_varint};
+
+pub use crate::repository::format::tree::node::check_name;
+
+mod node;
+
+pub(crate) const WHAT: &str = "tree";
+const VERSION: u8 = 1;
+const LEAF: u8 = 1;
+const TREE_LIST: u8 = 2;
+const CONTENT_LIST: u8 = 3;
+
+const LEAF_MIN_ENTRIES: usize = 64;
+const LEAF_MAX_ENTRIES: usize = 4096;
+/// A leaf also ends here: a few huge attributes must not make a blob that no frame can hold.
+const LEAF_MAX_BYTES: usize = 1 << 20;
+const LEAF_CUT_MASK: u64 = 0x1ff;
+/// A node that takes more is refused on writing and reading.
+const NODE_MAX_BYTES: usize = 16 << 20;
+
+/// A file with more blobs than this names them in content lists.
+pub const INLINE_MAX_BLOBS: usize = 16;
+const LIST_MIN_IDS: usize = 256;
+const LIST_MAX_IDS: usize = 4096;
+const LIST_CUT_MASK: u64 = 0x3ff;
+
+/// One leaf of a directory that has several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeafRef {
+    /// Name of its first entry.
+    pub first_name: Vec<u8>,
+    /// Its blob.
+    pub id: BlobId,
+}
+
+/// A leaf as it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leaf {
+    /// Name of its first entry; empty in an empty directory.
+    pub first_name: Vec<u8>,
+    /// The bytes of its blob.
+    pub blob: Vec<u8>,
+}
+
+/// What the blob of a directory holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tree {
+    /// All entries, or those of one leaf, sorted by name.
+    Leaf(Vec<Node>),
+    /// The leaves, in order of name; there are at least two.
+    List(Vec<LeafRef>),
+}
+
+/// Cuts the entries of a directory, sorted by name, into leaves. There is always one, empty for an empty directory.
+pub fn encode_leaves(entries: &[Node]) -> Result<Vec<Leaf>, FormatError> {
+    let mut leaves = Vec::new();
+    let mut body = Vec::new();
+    let mut first = 0;
+    for (at, entry) in entries.iter().enumerate() {
+        if at > 0 && entries[at - 1].name >= entry.name {
+            return Err(FormatError::malformed(WHAT, "entries are not in order"));
+        }
+        let start = body.len();
+        node::encode(entry, &mut body)?;
+        if body.len() - start > NODE_MAX_BYTES {
+            return Err(FormatError::TooLarge {
+                what: "tree entry",
+                limit_bytes: NODE_MAX_BYTES as u64,
+            });
+        }
+        let count = at + 1 - first;
+        if ends_leaf(&entry.name, count, body.len()) || at + 1 == entries.len() {
+            leaves.push(Leaf {
+                first_name: entries[first].name.clone(),
+                blob: leaf_blob(count, &body),
+            });
+            body.clear();
+            first = at + 1;
+        }
+    }
+    if entries.is_empty() {
+        leaves.push(Leaf {
+            first_name: Vec::new(),
+            blob: leaf_blob(0, &[]),
+        });
+    }
+    Ok(leaves)
+}
+
+fn ends_leaf(name: &[u8], count: usize, body_len: usize) -> bool {
+    let hash = blake3::hash(name);
+    let chosen = low_word(hash.as_bytes()) & LEAF_CUT_MASK == 0;
+    (count >= LEAF_MIN_ENTRIES && chosen) || count >= LEAF_MAX_ENTRIES || body_len >= LEAF_MAX_BYTES
+}
+
+fn low_word(bytes: &[u8; 32]) -> u64 {
+    bytes[..8]
+        .iter()
+        .rev()
+        .fold(0, |word, byte| word << 8 | u64::from(*byte))
+}
+
+fn leaf_blob(count: usize, body: &[u8]) -> Vec<u8> {
+    let mut out = vec![VERSION, LEAF];
+    put_varint(&mut out, count as u64);
+    out.extend_from_slice(body);
+    out
+}
+
+/// The list blob of a directory with several leaves.
+pub fn encode_tree_list(leaves: &[LeafRef]) -> Vec<u8> {
+    let mut out = vec![VERSION, TREE_LIST];
+    put_varint(&mut out, leaves.len() as u64);
+    for leaf in leaves {
+        put_bytes(&mut out, &leaf.first_name);
+        out.extend_from_slice(&leaf.id.0);
+    }
+    out
+}
+
+/// Reads the blob of a directory.
+pub fn decode_tree(blob: &[u8]) -> Result<Tree, FormatError> {
+    let mut reader = Reader::new(blob, WHAT);
+    match opening(&mut reader)? {
+        LEAF => decode_leaf(reader).map(Tree::Leaf),
+        TREE_LIST => decode_tree_list(reader).map(Tree::List),
+        _ => Err(reader.wrong("it does not list a directory")),
+    }
+}
+
+fn opening(reader: &mut Reader<'_>) -> Result<u8, FormatError> {
+    let version = reader.u8()?;
+    if version == VERSION {
+        return reader.u8();
+    }
+    Err(FormatError::Version {
+        what: WHAT,
+        found: u32::from(version),
+        known: u32::from(VERSION),
+    })
+}
+
+fn decode_leaf(mut reader: Reader<'_>) -> Result<Vec<Node>, FormatError> {
+    let count = reader.varint_count(node::MIN_LEN)?;
+    if count > LEAF_MAX_ENTRIES {
+        return Err(reader.wrong("a leaf has too many entries"));
+    }
+    let mut nodes: Vec<Node> = Vec::new();
+    for _ in 0..count {
+        let node = node::decode(&mut reader)?;
+        if nodes.last().is_some_and(|last| last.name >= node.name) {
+            return Err(reader.wrong("names are not in order, or occur twice"));
+        }
+        nodes.push(node);
+    }
+    reader.end()?;
+    Ok(nodes)
+}
+
+fn decode_tree_list(mut reader: Reader<'_>) -> Result<Vec<LeafRef>, FormatError> {
+    let count = reader.varint_count(33)?;
+    let mut leaves: Vec<LeafRef> = Vec::new();
+    for _ in 0..count {
+        let first_name = reader.bytes()?.to_vec();
+        let id = BlobId(reader.array()?);
+        check_name(&first_name)?;
+        if leaves
+            .last()
+            .is_some_and(|last| last.first_name >= first_name)
+        {
+            return Err(reader.wrong("leaves are not in order"));
+        }
+        leaves.push(LeafRef { first_name, id });
+    }
+    if leaves.len() < 2 {
+        return Err(reader.wrong("a list has fewer than two leaves"));
+    }
+    reader.end()?;
+    Ok(leaves)
+}
+
+/// Cuts the blobs of a long file into content lists: their bytes, in order.
+pub fn encode_content_lists(blobs: &[BlobId]) -> Vec<Vec<u8>> {
+    let mut lists = Vec::new();
+    let mut first = 0;
+    for (at, id) in blobs.iter().enumerate() {
+        let count = at + 1 - first;
+        let chosen = low_word(&id.0) & LIST_CUT_MASK == 0;
+        let ends = (count >= LIST_MIN_IDS && chosen) || count == LIST_MAX_IDS;
+        if ends || at + 1 == blobs.len() {
+            let mut list = vec![VERSION, CONTENT_LIST];
+            put_varint(&mut list, count as u64);
+            list.extend(blobs[first..=at].iter().flat_map(|id| id.0));
+            lists.push(list);
+            first = at + 1;
+        }
+    }
+    lists
+}
+
+/// Reads one content list.
+pub fn decode_content_list(blob: &[u8]) -> Result<Vec<BlobId>, FormatError> {
+    let mut reader = Reader::new(blob, WHAT);
+    if opening(&mut reader)? != CONTENT_LIST {
+        return Err(reader.wrong("it does not list the blobs of a file"));
+    }
+    let count = reader.varint_count(32)?;
+    if count == 0 || count > LIST_MAX_IDS {
+        return Err(reader.wrong("a content list has no ids, or too many"));
+    }
+    let ids = (0..count).map(|_| reader.array().map(BlobId));
+    let ids = ids.collect::<Result<_, _>>()?;
+    reader.end()?;
+    Ok(ids)
+}
