@@ -173,7 +173,7 @@ pub trait ReadBody: Read + Send {
 
 #[cfg(test)]
 mod tests {
-    use super::printable;
+    use crate::model::tree::printable;
 
     #[test]
     fn paths_print_without_control_characters_and_without_losing_bytes() {

@@ -1,1 +1,4 @@
-//! Tests of `source`.
+//! Sources: what is captured of real files.
+
+mod files;
+mod files_hostile;

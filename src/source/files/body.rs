@@ -1,0 +1,79 @@
+//! Opens and reads one file of the walk: exactly what is there, and whether it stayed the same.
+
+use crate::model::tree::{OpenBody, ReadBody};
+use crate::source::files::beneath::{Links, open_beneath};
+use crate::source::files::stat::Stat;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// A file that the walk saw. It holds no descriptor of its own, so that many can wait.
+pub(crate) struct FileToRead {
+    pub(crate) root: Arc<OwnedFd>,
+    pub(crate) path: Vec<u8>,
+    pub(crate) seen: Stat,
+    pub(crate) links: Links,
+}
+
+impl OpenBody for FileToRead {
+    fn open(self: Box<Self>) -> io::Result<Box<dyn ReadBody>> {
+        // NONBLOCK: a FIFO that has taken the file's place must not hang the run.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let quiet = flags | OFlags::NOATIME;
+        let fd = match open_beneath(&*self.root, &self.path, quiet, self.links) {
+            // Only the owner may leave the access time alone.
+            Err(Errno::PERM) => open_beneath(&*self.root, &self.path, flags, self.links)?,
+            fd => fd?,
+        };
+        let opened = Stat::from(rustix::fs::fstat(&fd)?);
+        if !opened.kind.is_file() {
+            return Err(io::Error::other(
+                "it was replaced by something that is not a regular file",
+            ));
+        }
+        let left = opened.size;
+        Ok(Box::new(OpenFile {
+            file: fd.into(),
+            seen: self.seen,
+            left,
+            read: 0,
+        }))
+    }
+}
+
+struct OpenFile {
+    file: File,
+    seen: Stat,
+    /// A file that grows while it is read ends where it ended when it was opened.
+    left: u64,
+    read: u64,
+}
+
+impl Read for OpenFile {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let len = buf
+            .len()
+            .min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        if len == 0 {
+            return Ok(0);
+        }
+        let len = self.file.read(&mut buf[..len])?;
+        self.left -= len as u64;
+        self.read += len as u64;
+        Ok(len)
+    }
+}
+
+impl ReadBody for OpenFile {
+    fn changed_while_reading(&self) -> io::Result<bool> {
+        let now = Stat::from(rustix::fs::fstat(&self.file)?);
+        let same = now.identity() == self.seen.identity()
+            && now.size == self.seen.size
+            && now.mtime_ns == self.seen.mtime_ns
+            && self.read == self.seen.size;
+        Ok(!same)
+    }
+}

@@ -1,0 +1,457 @@
+//! Turns what the scan saw into nodes, and decides what has to be read again.
+
+use crate::model::strategy::Symlinks;
+use crate::model::tree::{Body, Content, Found, Node, NodeKind, Previous, Problem};
+use crate::source::files::attributes::{data_ranges, read_xattrs};
+use crate::source::files::beneath::Links;
+use crate::source::files::body::FileToRead;
+use crate::source::files::owners::Owners;
+use crate::source::files::scan::{Entry, Item, Message, Note, Scan};
+use crate::source::files::stat::Stat;
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::io::Errno;
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::{io, thread, vec};
+
+/// Batches that may wait.
+const BATCHES_AHEAD: usize = 2;
+/// Times of file systems and the machine's clock may differ by this much.
+const CLOCK_SLACK_NS: i128 = 2_000_000_000;
+/// Notes beyond this many are counted only.
+const NOTES_MAX: usize = 1000;
+
+/// What a walk has seen so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Regular files, each name of a hard link counted.
+    pub files: u64,
+    /// Directories, the root not counted.
+    pub directories: u64,
+    /// Symbolic links.
+    pub links: u64,
+    /// Devices, FIFOs and sockets.
+    pub specials: u64,
+    /// Sum of the files' sizes.
+    pub bytes: u64,
+    /// Files that are taken over from the parent backup.
+    pub unchanged: u64,
+    /// Entries that globs or `symlinks "skip"` left out. What is in them is not counted.
+    pub excluded: u64,
+    /// Entries that vanished, were left out or not followed; the first thousand.
+    pub notes: Vec<Note>,
+    /// How many of those there were.
+    pub note_count: u64,
+    /// Problems that were handed out.
+    pub problems: u64,
+}
+
+/// A walk under way: an iterator of what is found, depth first, siblings by name.
+pub struct Walk {
+    from: Receiver<Message>,
+    items: vec::IntoIter<Item>,
+    ready: VecDeque<Result<Found, Problem>>,
+    ended: bool,
+    nodes: Nodes,
+    tally: Arc<Mutex<Tally>>,
+}
+
+impl Walk {
+    pub(crate) fn start(
+        scan: Scan,
+        symlinks: Symlinks,
+        previous: Option<Box<dyn Previous>>,
+    ) -> Self {
+        let (to, from) = sync_channel(BATCHES_AHEAD);
+        let links = Links::of(symlinks);
+        let nodes = Nodes {
+            root: scan.root.clone(),
+            links,
+            previous,
+            owners: Owners::of_this_machine(),
+        };
+        thread::spawn(move || scan.run(&to));
+        Self {
+            from,
+            items: Vec::new().into_iter(),
+            ready: VecDeque::new(),
+            ended: false,
+            nodes,
+            tally: Arc::default(),
+        }
+    }
+
+    /// What has been seen so far; stays readable when the walk has been given away.
+    pub fn tally(&self) -> Arc<Mutex<Tally>> {
+        self.tally.clone()
+    }
+
+    fn take(&mut self, item: Item) {
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        match item {
+            Item::Excluded => tally.excluded += 1,
+            Item::Note(note) => tally.note(note),
+            Item::Problem(problem) => self.ready.push_back(Err(problem)),
+            Item::Entry(entry) => match self.nodes.found(entry, &mut self.ready) {
+                Some(found) => {
+                    tally.count(&found);
+                    self.ready.push_back(Ok(found));
+                }
+                None => tally.excluded += 1,
+            },
+        }
+        tally.problems += self.ready.iter().filter(|ready| ready.is_err()).count() as u64;
+    }
+}
+
+impl Iterator for Walk {
+    type Item = Result<Found, Problem>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(ready) = self.ready.pop_front() {
+                return Some(ready);
+            }
+            if let Some(item) = self.items.next() {
+                self.take(item);
+                continue;
+            }
+            if self.ended {
+                return None;
+            }
+            match self.from.recv() {
+                Ok(Message::Batch(items)) => self.items = items.into_iter(),
+                Ok(Message::End) => self.ended = true,
+                Err(_) => {
+                    // An end that nobody announced must not look like the end of the tree.
+                    self.ended = true;
+                    let cause = io::Error::other("the thread that reads directories died");
+                    return Some(Err(Problem {
+                        path: Vec::new(),
+                        doing: "walk",
+                        cause,
+                    }));
+                }
+            }
+        }
+    }
+}
+
+impl Tally {
+    fn note(&mut self, note: Note) {
+        self.note_count += 1;
+        if self.notes.len() < NOTES_MAX {
+            self.notes.push(note);
+        }
+    }
+    fn count(&mut self, found: &Found) {
+        match &found.node.kind {
+            NodeKind::File { size, .. } => {
+                self.files += 1;
+                self.bytes += size;
+                self.unchanged += u64::from(matches!(found.body, Body::Unchanged(_)));
+            }
+            NodeKind::Directory { .. } => self.directories += u64::from(!found.path.is_empty()),
+            NodeKind::Symlink { .. } => self.links += 1,
+            NodeKind::Special { .. } => self.specials += 1,
+        }
+    }
+}
+
+/// Makes nodes.
+struct Nodes {
+    root: Arc<OwnedFd>,
+    links: Links,
+    previous: Option<Box<dyn Previous>>,
+    owners: Owners,
+}
+
+impl Nodes {
+    fn found(
+        &mut self,
+        entry: Entry,
+        problems: &mut VecDeque<Result<Found, Problem>>,
+    ) -> Option<Found> {
+        let stat = entry.stat;
+        let mut node = self.node(&entry)?;
+        if stat.kind.is_file()
+            && let Some(before) = self.unchanged(&entry)
+        {
+            node.xattrs = before.xattrs;
+            let NodeKind::File {
+                size,
+                content,
+                extents,
+            } = before.kind
+            else {
+                return None;
+            };
+            let empty = Content::default();
+            node.kind = NodeKind::File {
+                size,
+                content: empty,
+                extents,
+            };
+            return Some(Found {
+                path: entry.path,
+                node,
+                body: Body::Unchanged(content),
+            });
+        }
+        let name = &entry.path[entry.name_at..];
+        let mut failed = |doing, cause: Errno| {
+            if cause != Errno::NOENT {
+                problems.push_back(Err(Problem {
+                    path: entry.path.clone(),
+                    doing,
+                    cause: cause.into(),
+                }));
+            }
+        };
+        let links = if entry.followed {
+            Links::Follow
+        } else {
+            Links::Refuse
+        };
+        match read_xattrs(&*entry.parent, name, &stat, links) {
+            Ok(xattrs) => node.xattrs = xattrs,
+            Err(cause) => failed("read the extended attributes of", cause),
+        }
+        let mut body = Body::Nothing;
+        if let NodeKind::File { size, extents, .. } = &mut node.kind
+            && *size > 0
+        {
+            if stat.allocated < *size {
+                match self.extents(&entry) {
+                    Ok(found) => *extents = found,
+                    Err(cause) => failed("find the holes of", cause),
+                }
+            }
+            let (root, path, links) = (self.root.clone(), entry.path.clone(), self.links);
+            body = Body::Read(Box::new(FileToRead {
+                root,
+                path,
+                seen: stat,
+                links,
+            }));
+        }
+        Some(Found {
+            path: entry.path,
+            node,
+            body,
+        })
+    }
+
+    /// The parent's node, when nothing has touched the file since that was taken.
+    fn unchanged(&mut self, entry: &Entry) -> Option<Node> {
+        let previous = self.previous.as_mut()?;
+        let before = previous.find(&entry.path)?;
+        is_unchanged(&before, &entry.stat, previous.started_ns()).then_some(before)
+    }
+
+    /// `None`: there is no such kind of thing.
+    fn node(&self, entry: &Entry) -> Option<Node> {
+        let stat = &entry.stat;
+        let kind = if let Some(what) = stat.special() {
+            NodeKind::Special {
+                what,
+                rdev: stat.rdev,
+            }
+        } else if stat.kind.is_file() {
+            NodeKind::File {
+                size: stat.size,
+                content: Content::default(),
+                extents: Vec::new(),
+            }
+        } else if stat.kind.is_dir() {
+            NodeKind::Directory { tree: None }
+        } else if stat.kind.is_symlink() {
+            NodeKind::Symlink {
+                target: entry.target.clone(),
+            }
+        } else {
+            return None;
+        };
+        let linked = stat.links > 1 && !stat.kind.is_dir();
+        Some(Node {
+            name: entry.path[entry.name_at..].to_vec(),
+            kind,
+            mode: stat.mode,
+            uid: stat.uid,
+            gid: stat.gid,
+            user: self.owners.user(stat.uid).map(str::to_owned),
+            group: self.owners.group(stat.gid).map(str::to_owned),
+            mtime_ns: stat.mtime_ns,
+            ctime_ns: stat.ctime_ns,
+            inode: stat.inode,
+            device: stat.device,
+            hard_link: linked.then(|| hard_link(stat)),
+            xattrs: Vec::new(),
+            unknown: Vec::new(),
+        })
+    }
+
+    fn extents(&self, entry: &Entry) -> Result<Vec<(u64, u64)>, Errno> {
+        let name = OsStr::from_bytes(&entry.path[entry.name_at..]);
+        let mut flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        if !entry.followed {
+            flags |= OFlags::NOFOLLOW;
+        }
+        let fd = openat(&entry.parent, name, flags, Mode::empty())?;
+        let ranges = data_ranges(&fd, entry.stat.size)?;
+        // No range means "no hole", so one hole from end to end is a range of no length.
+        Ok(ranges.map_or(Vec::new(), |found| {
+            if found.is_empty() {
+                vec![(0, 0)]
+            } else {
+                found
+            }
+        }))
+    }
+}
+
+/// Whether a file is as the parent backup has it. What was touched when that walk began, or later,
+/// may have been touched again within one tick of the clock, after it was read.
+fn is_unchanged(before: &Node, now: &Stat, started_ns: i128) -> bool {
+    let NodeKind::File { size, .. } = before.kind else {
+        return false;
+    };
+    let touched_ns = now.mtime_ns.max(now.ctime_ns);
+    size == now.size
+        && before.mtime_ns == now.mtime_ns
+        && before.ctime_ns == now.ctime_ns
+        && before.inode == now.inode
+        && touched_ns < started_ns - CLOCK_SLACK_NS
+}
+
+/// Names of one file share this; it is the same in every backup while the file stays where it is.
+fn hard_link(stat: &Stat) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&stat.device.to_le_bytes());
+    hasher.update(&stat.inode.to_le_bytes());
+    let mut id = [0; 8];
+    hasher.finalize_xof().fill(&mut id);
+    u64::from_le_bytes(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::tree::{Content, Node, NodeKind};
+    use crate::source::files::stat::Stat;
+    use crate::source::files::walk::is_unchanged;
+    use rustix::fs::FileType;
+
+    const SECOND: i128 = 1_000_000_000;
+
+    fn stat() -> Stat {
+        Stat {
+            kind: FileType::RegularFile,
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            size: 10,
+            allocated: 4096,
+            links: 1,
+            device: 1,
+            inode: 7,
+            rdev: 0,
+            mtime_ns: 100 * SECOND,
+            ctime_ns: 100 * SECOND,
+        }
+    }
+
+    fn node(stat: &Stat) -> Node {
+        let content = Content::default();
+        Node {
+            name: b"a".to_vec(),
+            kind: NodeKind::File {
+                size: stat.size,
+                content,
+                extents: Vec::new(),
+            },
+            mode: stat.mode,
+            uid: 0,
+            gid: 0,
+            user: None,
+            group: None,
+            mtime_ns: stat.mtime_ns,
+            ctime_ns: stat.ctime_ns,
+            inode: stat.inode,
+            device: stat.device,
+            hard_link: None,
+            xattrs: Vec::new(),
+            unknown: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_file_is_read_again_when_anything_says_that_it_may_have_changed() {
+        let before = node(&stat());
+        let long_after = 200 * SECOND;
+        let table: [(&str, Stat, i128, bool); 9] = [
+            ("equal", stat(), long_after, true),
+            (
+                "another device number, as after a reboot",
+                Stat {
+                    device: 2,
+                    ..stat()
+                },
+                long_after,
+                true,
+            ),
+            ("size", Stat { size: 11, ..stat() }, long_after, false),
+            (
+                "mtime",
+                Stat {
+                    mtime_ns: 101 * SECOND,
+                    ..stat()
+                },
+                long_after,
+                false,
+            ),
+            (
+                "mtime set back",
+                Stat {
+                    ctime_ns: 101 * SECOND,
+                    ..stat()
+                },
+                long_after,
+                false,
+            ),
+            (
+                "replaced by another file",
+                Stat { inode: 8, ..stat() },
+                long_after,
+                false,
+            ),
+            ("touched after the parent began", stat(), 99 * SECOND, false),
+            (
+                "touched two seconds before that",
+                stat(),
+                102 * SECOND,
+                false,
+            ),
+            (
+                "touched just over two seconds before that",
+                stat(),
+                102 * SECOND + 1,
+                true,
+            ),
+        ];
+        for (what, now, started_ns, unchanged) in table {
+            assert_eq!(is_unchanged(&before, &now, started_ns), unchanged, "{what}");
+        }
+        let directory = Node {
+            kind: NodeKind::Directory { tree: None },
+            ..before
+        };
+        assert!(
+            !is_unchanged(&directory, &stat(), long_after),
+            "it was a directory"
+        );
+    }
+}
