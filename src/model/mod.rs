@@ -4,6 +4,7 @@
 
 pub mod ids;
 pub mod inventory;
+pub mod records;
 pub mod rules;
 pub mod strategy;
 pub mod tree;

@@ -1,0 +1,321 @@
+//! The records that a repository keeps about backups and runs: what makes a backup exist, what was said of
+//! it later, what a run did. Plain facts, never decisions. `repository::format::manifest` gives their bytes.
+
+use crate::model::ids::{
+    Address, BackupId, BlobId, ComponentName, DestinationName, Digest, RunId, ScheduleName,
+    SessionId, Tag,
+};
+use crate::model::strategy::Method;
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Errors that a manifest lists; the rest are counted only.
+pub const ERRORS_MAX: usize = 100;
+
+/// What a backup is: written last, it makes the backup exist, and is never changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of this payload.
+    pub v: Version<1>,
+    /// The same at every destination.
+    pub id: BackupId,
+    /// What was backed up.
+    pub component: ComponentName,
+    /// How.
+    pub method: Method,
+    /// How its root is read back.
+    pub shape: Shape,
+    /// The slots that it was made for; empty for one made on demand.
+    pub slots: Vec<Slot>,
+    /// Tags, sorted.
+    pub tags: Vec<Tag>,
+    /// The backup that it was made against.
+    pub parent: Option<BackupId>,
+    /// The backup that `undelete` made this one of.
+    pub restored_from: Option<BackupId>,
+    /// The run that made it.
+    pub run: RunId,
+    /// The plan file it was asked for in.
+    pub plan: PlanRef,
+    /// `production`, `staging`, …
+    pub environment: String,
+    /// Where it was made.
+    pub host: String,
+    /// When reading began, by that host's clock.
+    pub started: Timestamp,
+    /// When the last byte was read.
+    pub finished: Timestamp,
+    /// The store's clock when it was committed.
+    pub server_time: Timestamp,
+    /// The tree blob of its root.
+    pub root: BlobId,
+    /// The session that wrote it here.
+    pub session: SessionId,
+    /// The key epoch it was written in.
+    pub epoch: u16,
+    /// What was read and stored.
+    pub stats: Stats,
+    /// Facts about each directory directly below the root, for files.
+    pub directories: BTreeMap<String, Subtotal>,
+    /// What the source said of itself: server version, position, row counts.
+    pub source: BTreeMap<String, Value>,
+    /// Versions of the programs that took part.
+    pub tools: BTreeMap<String, String>,
+    /// Unkeyed BLAKE3 of the whole content, where one was computed.
+    pub content: Option<Digest>,
+    /// Whether everything that was asked for is in it.
+    pub complete: bool,
+    /// What could not be read, at most [`ERRORS_MAX`].
+    pub errors: Vec<ReadError>,
+    /// How many things could not be read.
+    pub error_count: u64,
+    /// The instant until which its objects are locked.
+    pub retain_until: Option<Timestamp>,
+}
+
+/// How a root is read back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shape {
+    /// A tree of files.
+    Tree,
+    /// A tree of one file, which is a stream.
+    Stream,
+}
+
+/// An instant that a schedule named.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Slot {
+    /// The schedule.
+    pub schedule: ScheduleName,
+    /// The instant.
+    pub at: Timestamp,
+}
+
+/// The plan file that something was asked for in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanRef {
+    /// Its name.
+    pub name: String,
+    /// Fingerprint of what it asks for.
+    pub digest: Digest,
+}
+
+/// What was read and what it took.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Stats {
+    /// Regular files.
+    pub files: u64,
+    /// Directories.
+    pub directories: u64,
+    /// Symbolic links.
+    pub symlinks: u64,
+    /// Devices, FIFOs, sockets.
+    pub specials: u64,
+    /// Bytes of content, holes included.
+    pub bytes: u64,
+    /// Files that the parent did not have so.
+    pub changed_files: u64,
+    /// Bytes of blobs that the repository did not have.
+    pub new_bytes: u64,
+    /// Bytes that those took in packs.
+    pub stored_bytes: u64,
+}
+
+/// What lies below one directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Subtotal {
+    /// Regular files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Something that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadError {
+    /// What, as far as it is text.
+    pub path: String,
+    /// Why.
+    pub message: String,
+}
+
+/// Marks a backup as forgotten. Its manifest stays until the trash is emptied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tomb {
+    /// Version of this payload.
+    pub v: Version<1>,
+    /// The backup.
+    pub backup: BackupId,
+    /// When, by the clock of the host that did it.
+    pub at: Timestamp,
+    /// The run that did it.
+    pub run: Option<RunId>,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// Something said of a backup after it was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Annotation {
+    /// Version of this payload.
+    pub v: Version<1>,
+    /// The backup.
+    pub backup: BackupId,
+    /// When it was said.
+    pub at: Timestamp,
+    /// What.
+    pub note: Note,
+}
+
+/// What can be said of a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "note", rename_all = "lowercase")]
+pub enum Note {
+    /// It must not be forgotten.
+    Hold {
+        /// Who says so.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// No hold on it counts any longer.
+    Release {
+        /// Who says so.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// It was checked.
+    Verified(Evidence),
+    /// A copy that needs no ccb was written.
+    Export(ExportRecord),
+}
+
+/// The result of one check of one backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Which check.
+    pub check: Check,
+    /// When it ended.
+    pub at: Timestamp,
+    /// The copy that was checked.
+    pub destination: DestinationName,
+    /// Its outcome.
+    pub passed: bool,
+    /// What was counted and compared.
+    pub facts: BTreeMap<String, Value>,
+    /// The outcome in words.
+    pub message: String,
+}
+
+/// Checks of a backup, weakest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Check {
+    /// All its objects are there, with their sizes.
+    Presence,
+    /// All its bytes authenticate.
+    Integrity,
+    /// What it holds is what was asked for.
+    Contents,
+    /// It was restored and compared.
+    RestoreTest,
+    /// It can not be read without the key.
+    Encrypted,
+}
+
+/// A copy that restores without ccb.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportRecord {
+    /// Name of the export in the plan file.
+    pub name: String,
+    /// Where it was written.
+    pub location: String,
+    /// Its length.
+    pub bytes: u64,
+    /// BLAKE3 of its bytes.
+    pub digest: Digest,
+}
+
+/// What one run of `ccb apply` did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Version of this payload.
+    pub v: Version<1>,
+    /// The run.
+    pub run: RunId,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended.
+    pub finished: Timestamp,
+    /// Name of the plan.
+    pub plan: String,
+    /// `production`, `staging`, …
+    pub environment: String,
+    /// Fingerprint of what the plan file asked for.
+    pub config: Digest,
+    /// The plan file's texts, root file first.
+    pub files: Vec<PlanText>,
+    /// What became of each step, in the order of the plan.
+    pub steps: Vec<StepRecord>,
+}
+
+/// One file of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanText {
+    /// Its path as it was given or included.
+    pub path: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// What became of a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// What it was about.
+    pub address: Address,
+    /// `back up`, `copy`, …
+    pub verb: String,
+    /// How it ended.
+    pub outcome: StepOutcome,
+    /// What went wrong, or a note.
+    pub message: Option<String>,
+    /// The backup that it made or was about.
+    pub backup: Option<BackupId>,
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepOutcome {
+    /// As planned.
+    Done,
+    /// It was tried, and did not.
+    Failed,
+    /// It was not tried, because of another.
+    Skipped,
+}
+
+/// The version of a payload: serialised as `N`, and nothing else is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Version<const N: u32>;
+
+impl<const N: u32> Serialize for Version<N> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u32(N)
+    }
+}
+
+impl<'de, const N: u32> Deserialize<'de> for Version<N> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u32::deserialize(deserializer)? {
+            found if found == N => Ok(Self),
+            found => Err(serde::de::Error::custom(format!(
+                "version {found}, not {N}"
+            ))),
+        }
+    }
+}
