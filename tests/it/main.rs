@@ -1,6 +1,7 @@
 //! The one test binary: a folder per module of `src/`, and `support/` for what they share.
 
 mod apply;
+mod architecture;
 mod cli;
 mod observe;
 mod plan;
