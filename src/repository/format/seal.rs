@@ -116,7 +116,7 @@ pub fn open(
             &mut sealed,
         )
         .map_err(|_| FormatError::Authentication(what))?;
-    unpack(what, packed)
+    unpack(what, packed, PAYLOAD_MAX_BYTES)
 }
 
 fn object_key(
@@ -134,19 +134,16 @@ fn object_aad(header: &[u8], keys: &Keys, name: &str) -> Vec<u8> {
 }
 
 /// Decompresses, taking memory only as data comes, and no more than the limit.
-fn unpack(what: &'static str, packed: &[u8]) -> Result<Vec<u8>, FormatError> {
+fn unpack(what: &'static str, packed: &[u8], limit_bytes: u64) -> Result<Vec<u8>, FormatError> {
     let wrong = |cause: std::io::Error| FormatError::malformed(what, cause.to_string());
     let mut out = Vec::new();
     zstd::stream::read::Decoder::with_buffer(packed)
         .map_err(wrong)?
-        .take(PAYLOAD_MAX_BYTES + 1)
+        .take(limit_bytes + 1)
         .read_to_end(&mut out)
         .map_err(wrong)?;
-    if out.len() as u64 > PAYLOAD_MAX_BYTES {
-        return Err(FormatError::TooLarge {
-            what,
-            limit_bytes: PAYLOAD_MAX_BYTES,
-        });
+    if out.len() as u64 > limit_bytes {
+        return Err(FormatError::TooLarge { what, limit_bytes });
     }
     Ok(out)
 }
@@ -217,4 +214,26 @@ fn mac_input(keys: &Keys, kind: OpenType, name: &str, body: &[u8]) -> Vec<u8> {
         OpenType::Prune => b"ccb/v1/prune",
     };
     [&kind[..], &keys.repo_id().0, name.as_bytes(), b"\n", body].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::repository::format::FormatError;
+    use crate::repository::format::seal::unpack;
+
+    #[test]
+    fn what_decompresses_to_more_than_the_limit_is_refused() {
+        let bomb = zstd::bulk::compress(&vec![0; 1 << 20], 3).unwrap();
+        assert!(bomb.len() < 100);
+        assert_eq!(
+            unpack("x", &bomb, 1 << 20).map(|out| out.len()),
+            Ok(1 << 20)
+        );
+        let limit_bytes = (1 << 20) - 1;
+        let refused = Err(FormatError::TooLarge {
+            what: "x",
+            limit_bytes,
+        });
+        assert_eq!(unpack("x", &bomb, limit_bytes), refused);
+    }
 }

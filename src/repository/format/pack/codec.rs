@@ -148,3 +148,44 @@ pub fn check_pack(
 fn misnamed(id: BlobId) -> FormatError {
     FormatError::malformed(WHAT, format!("the blob {} has other content", id.short()))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::model::ids::{BlobId, RepositoryId};
+    use crate::repository::format::FormatError;
+    use crate::repository::format::blob::BlobKind;
+    use crate::repository::format::config::CipherSuite;
+    use crate::repository::format::key::{Keyring, Keys};
+    use crate::repository::format::pack::{
+        Encoding, Frame, FrameDecoder, PackHeader, PackKey, open_frame,
+    };
+
+    #[test]
+    fn a_delta_frame_authenticates_and_is_refused_by_name() {
+        let ring = Keyring::new([1; 32], [2; 32]);
+        let keys = Keys::new(ring, RepositoryId([3; 16]), CipherSuite::Aes256Gcm);
+        let (kind, epoch, salt) = (BlobKind::Data, 1, [8; 32]);
+        let key = PackKey::new(&keys, PackHeader { kind, epoch, salt }).unwrap();
+        let frame = Frame {
+            offset: 40,
+            stored_len: 3,
+            plain_len: 9,
+            encoding: Encoding::Delta,
+            depth: 1,
+            bases: vec![BlobId([1; 32])],
+        };
+        let mut sealed = b"abc".to_vec();
+        let tag = key.seal_frame(&frame, &mut sealed);
+        sealed.extend_from_slice(&tag);
+        let other_base = Frame {
+            bases: vec![BlobId([2; 32])],
+            ..frame.clone()
+        };
+        let mut decoder = FrameDecoder::new();
+        let mut bytes = sealed.clone();
+        let refused = open_frame(&key, &other_base, &mut bytes, &mut decoder);
+        assert_eq!(refused, Err(FormatError::Authentication("pack")));
+        let refused = open_frame(&key, &frame, &mut sealed, &mut decoder).unwrap_err();
+        assert!(refused.to_string().contains("delta frames"), "{refused}");
+    }
+}

@@ -1,0 +1,170 @@
+//! JSON payloads: equal facts are equal bytes, what is unknown is ignored, another version refused.
+
+use ccb::model::ids::{
+    Address, BackupId, BlobId, ComponentName, DestinationName, Digest, RunId, ScheduleName,
+    SessionId, Tag,
+};
+use ccb::model::strategy::Method;
+use ccb::repository::format::FormatError;
+use ccb::repository::format::manifest::{
+    Annotation, Check, Evidence, ExportRecord, Manifest, Note, Payload, PlanRef, PlanText,
+    ReadError, RunRecord, Shape, Slot, Stats, StepOutcome, StepRecord, Subtotal, Tomb, Version,
+};
+use jiff::Timestamp;
+use serde_json::json;
+use std::collections::BTreeMap;
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// A manifest with every field in use.
+pub(crate) fn manifest() -> Manifest {
+    Manifest {
+        v: Version,
+        id: BackupId([1; 16]),
+        component: ComponentName::new("uploads").unwrap(),
+        method: Method::Incremental,
+        shape: Shape::Tree,
+        slots: vec![Slot {
+            schedule: ScheduleName::new("daily").unwrap(),
+            at: at("2026-03-01T02:00:00Z"),
+        }],
+        tags: vec![Tag::new("pre-deploy").unwrap()],
+        parent: Some(BackupId([2; 16])),
+        restored_from: None,
+        run: RunId([3; 16]),
+        plan: PlanRef {
+            name: "shop".into(),
+            digest: Digest([4; 32]),
+        },
+        environment: "production".into(),
+        host: "web-1".into(),
+        started: at("2026-03-01T02:00:01Z"),
+        finished: at("2026-03-01T02:00:09.5Z"),
+        server_time: at("2026-03-01T02:00:10Z"),
+        root: BlobId([5; 32]),
+        session: SessionId([6; 16]),
+        epoch: 1,
+        stats: Stats {
+            files: 10,
+            directories: 3,
+            symlinks: 1,
+            specials: 0,
+            bytes: 12_345,
+            changed_files: 2,
+            new_bytes: 400,
+            stored_bytes: 300,
+        },
+        directories: BTreeMap::from([(
+            "images".into(),
+            Subtotal {
+                files: 9,
+                bytes: 12_000,
+            },
+        )]),
+        source: BTreeMap::from([("root".into(), json!("/srv/uploads"))]),
+        tools: BTreeMap::from([("ccb".into(), "0.1.0".into())]),
+        content: Some(Digest([7; 32])),
+        complete: false,
+        errors: vec![ReadError {
+            path: "private".into(),
+            message: "permission denied".into(),
+        }],
+        error_count: 1,
+        retain_until: None,
+    }
+}
+
+fn assert_round_trip<P: Payload + PartialEq + std::fmt::Debug>(payload: &P) {
+    let bytes = payload.encode();
+    assert_eq!(P::decode(&bytes).as_ref(), Ok(payload));
+    assert_eq!(P::decode(&bytes).unwrap().encode(), bytes);
+    for len in 0..bytes.len() {
+        assert!(P::decode(&bytes[..len]).is_err(), "length {len}");
+    }
+    let text = String::from_utf8(bytes).unwrap();
+    let richer = text.replacen('{', "{\"added_later\":[1,{\"x\":2}],", 1);
+    assert_eq!(P::decode(richer.as_bytes()).as_ref(), Ok(payload));
+    let later = text.replace("\"v\":1", "\"v\":2");
+    let refused = P::decode(later.as_bytes());
+    assert!(matches!(
+        refused,
+        Err(FormatError::Version { found: 2, .. })
+    ));
+}
+
+#[test]
+fn every_payload_reads_back_and_refuses_another_version() {
+    assert_round_trip(&manifest());
+    assert_round_trip(&Tomb {
+        v: Version,
+        backup: BackupId([1; 16]),
+        at: at("2026-03-01T02:00:00Z"),
+        run: None,
+        reason: "beyond daily 7".into(),
+    });
+    let evidence = Evidence {
+        check: Check::RestoreTest,
+        at: at("2026-03-02T00:00:00Z"),
+        destination: DestinationName::new("offsite").unwrap(),
+        passed: true,
+        facts: BTreeMap::from([("files".into(), json!(10))]),
+        message: "10 files equal".into(),
+    };
+    let export = ExportRecord {
+        name: "dump".into(),
+        location: "/exports/db.sql.gpg".into(),
+        bytes: 5,
+        digest: Digest([1; 32]),
+    };
+    let (by, reason) = ("ada".to_owned(), "audit".to_owned());
+    let notes = [
+        Note::Hold {
+            by: by.clone(),
+            reason: reason.clone(),
+        },
+        Note::Release { by, reason },
+        Note::Verified(evidence),
+        Note::Export(export),
+    ];
+    for note in notes {
+        assert_round_trip(&Annotation {
+            v: Version,
+            backup: BackupId([1; 16]),
+            at: at("2026-03-02T00:00:00Z"),
+            note,
+        });
+    }
+    assert_round_trip(&RunRecord {
+        v: Version,
+        run: RunId([3; 16]),
+        started: at("2026-03-01T02:00:00Z"),
+        finished: at("2026-03-01T02:10:00Z"),
+        plan: "shop".into(),
+        environment: "production".into(),
+        config: Digest([4; 32]),
+        files: vec![PlanText {
+            path: "plans/shop.kdl".into(),
+            text: "plan \"shop\"\n".into(),
+        }],
+        steps: vec![StepRecord {
+            address: Address("component.db".into()),
+            verb: "back up".into(),
+            outcome: StepOutcome::Failed,
+            message: Some("exited with 1".into()),
+            backup: None,
+        }],
+    });
+}
+
+#[test]
+fn a_manifest_is_these_bytes() {
+    let text = String::from_utf8(manifest().encode()).unwrap();
+    insta::with_settings!({
+        snapshot_path => concat!(env!("CARGO_MANIFEST_DIR"), "/snapshots/repository"),
+        prepend_module_to_snapshot => false,
+    }, {
+        insta::assert_snapshot!("manifest", text);
+    });
+}
