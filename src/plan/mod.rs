@@ -2,6 +2,7 @@
 //! steps, each with its cause and reason. Pure: equal inputs give equal plans, nothing is read or done.
 
 pub mod document;
+pub mod report;
 
 pub use document::{
     Action, BackupRef, Cause, Change, CheckSpec, Finding, HeldBack, Kept, KeptBecause, NotDue,
