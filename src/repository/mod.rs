@@ -1,3 +1,147 @@
-//! The repository: where backups live, as objects in a store.
+//! A store in ccb's format: what can be done with a repository. Creating and opening it, listing what it
+//! holds, writing a backup in a session, reading one. Nothing here decides whether something is due or
+//! may go; nothing overwrites an object.
 
+mod annotate;
+mod cache;
+mod condemned;
+mod error;
 pub mod format;
+mod holdings;
+mod index;
+mod layout;
+mod lease;
+mod open;
+mod pipeline;
+mod reader;
+mod session;
+mod writer;
+
+pub use error::{OpenError, RepositoryError};
+pub use holdings::{DamagedObject, Holdings, ListedBackup, Trashed};
+pub use lease::ReadLease;
+pub use open::{Creation, NewSlot};
+pub use reader::content::ContentReader;
+pub use reader::parent::ParentTree;
+pub use reader::{BlobSink, Reader};
+pub use session::{Commit, Draft, Session};
+pub use writer::{Progress, StreamStats, TreeStats};
+
+use crate::model::ids::RepositoryId;
+use crate::repository::format::config::{CipherSuite, Operation, RepositoryConfig};
+use crate::repository::format::key::{KeyringId, Keys};
+use crate::store::Store;
+use jiff::Timestamp;
+use std::{fmt, path::PathBuf, sync::Arc};
+
+/// Fills a slice with random bytes, from a cryptographic source.
+pub type Random = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
+/// Tells the time.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What a repository needs of the world besides its store. The program passes the real things in, a
+/// test fixed ones.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Where salts and ids come from.
+    pub random: Random,
+    /// This machine's clock.
+    pub now: Clock,
+    /// This machine's name.
+    pub host: String,
+    /// Where things that can be fetched again are kept; `None`: nowhere.
+    pub cache_dir: Option<PathBuf>,
+}
+
+/// An open repository. Clones share it.
+#[derive(Clone)]
+pub struct Repository(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    config: RepositoryConfig,
+    keys: Arc<Keys>,
+    surroundings: Surroundings,
+}
+
+impl Repository {
+    fn assemble(
+        store: Store,
+        config: RepositoryConfig,
+        keys: Keys,
+        surroundings: &Surroundings,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            store,
+            config,
+            keys: Arc::new(keys),
+            surroundings: surroundings.clone(),
+        }))
+    }
+
+    /// Its identity.
+    pub fn id(&self) -> RepositoryId {
+        self.0.config.repo_id
+    }
+
+    /// Its keyring's identity: repositories with the same one have equal blob ids.
+    pub fn keyring_id(&self) -> KeyringId {
+        self.0.keys.keyring().id()
+    }
+
+    /// Whether it can not be read without a key.
+    pub fn is_encrypted(&self) -> bool {
+        self.0.config.cipher != CipherSuite::None
+    }
+
+    /// What it says of itself.
+    pub fn config(&self) -> &RepositoryConfig {
+        &self.0.config
+    }
+
+    /// The store that it is in.
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    pub(crate) fn keys(&self) -> &Arc<Keys> {
+        &self.0.keys
+    }
+
+    pub(crate) fn surroundings(&self) -> &Surroundings {
+        &self.0.surroundings
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.0.surroundings.now)()
+    }
+
+    pub(crate) fn random<const N: usize>(&self) -> [u8; N] {
+        self.0.surroundings.random()
+    }
+
+    /// Refuses what the repository's features forbid this version of ccb.
+    pub(crate) fn permits(&self, operation: Operation) -> Result<(), RepositoryError> {
+        let permitted = self.0.config.permits(operation);
+        permitted.map_err(RepositoryError::Refused)
+    }
+}
+
+impl Surroundings {
+    pub(crate) fn random<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        (self.random)(&mut bytes);
+        bytes
+    }
+}
+
+impl fmt::Debug for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Repository({} at {})",
+            self.id(),
+            self.store().location()
+        )
+    }
+}

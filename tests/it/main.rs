@@ -1,5 +1,8 @@
 //! The one test binary: a folder per module of `src/`, and `support/` for what they share.
 
+// The lint knows functions under #[test]; what they share is outside of them.
+#![allow(clippy::unwrap_used)]
+
 mod apply;
 mod architecture;
 mod cli;

@@ -1,3 +1,10 @@
-//! Tests of `repository`.
+//! Tests of `repository`: the real code over a store in memory or a directory, with fixed surroundings.
 
+mod crash;
+mod damage;
 mod format;
+mod given;
+mod listing;
+mod open;
+mod round_trip;
+mod sessions;

@@ -1,0 +1,145 @@
+//! What can go wrong in a repository. A caller learns whether the store, the bytes, the protocol or its
+//! own side failed; a store's own error is passed through as it is.
+
+use crate::model::ids::{BlobId, Digest};
+use crate::repository::format::FormatError;
+use crate::store::StoreError;
+use std::{io, sync::Arc};
+
+/// Why something in a repository did not work.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RepositoryError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An object is damaged, or not what its name says.
+    #[error("read `{key}`")]
+    Object {
+        /// Its key.
+        key: String,
+        /// What is wrong with it.
+        #[source]
+        cause: FormatError,
+    },
+    /// The repository uses something that this version of ccb does not know.
+    #[error("use this repository")]
+    Refused(#[source] FormatError),
+    /// No confirmed pack holds a blob that is needed.
+    #[error("blob {id} is in no pack of this repository; `ccb check` shows what else is missing")]
+    BlobMissing {
+        /// The blob.
+        id: BlobId,
+    },
+    /// A blob is there and can not be read.
+    #[error("read blob {id} from pack {pack}")]
+    BlobDamaged {
+        /// The blob.
+        id: BlobId,
+        /// The pack that should hold it.
+        pack: Digest,
+        /// What is wrong.
+        #[source]
+        cause: FormatError,
+    },
+    /// Something can not be written in this format.
+    #[error("encode `{what}`")]
+    Encode {
+        /// Path or name.
+        what: String,
+        /// Why.
+        #[source]
+        cause: FormatError,
+    },
+    /// A prune took this session for dead and ended it.
+    #[error(
+        "this backup was not recorded: its session did not show a sign of life for so long that a prune ended it; run again, what was uploaded is used"
+    )]
+    Revoked,
+    /// The parent of this session is not pinned, so that nothing may be taken over from it.
+    #[error("take over unchanged files: the parent backup is not there any more; run again")]
+    NotPinned,
+    /// The stream that is being stored ended with an error.
+    #[error("read the stream `{name}`")]
+    Stream {
+        /// Its name.
+        name: String,
+        /// Why.
+        #[source]
+        cause: Arc<io::Error>,
+    },
+    /// Whoever took the bytes that were read could not.
+    #[error("pass on what was read")]
+    Sink(#[source] Arc<io::Error>),
+    /// There was nothing to back up, not even an empty directory.
+    #[error("record a backup: nothing was read")]
+    NothingThere,
+    /// The work was given up before its end.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl RepositoryError {
+    pub(crate) fn object(key: impl ToString, cause: FormatError) -> Self {
+        let key = key.to_string();
+        Self::Object { key, cause }
+    }
+}
+
+/// Why a repository can not be opened or created. Callers match on the variant.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum OpenError {
+    /// Nothing is there: it can be created.
+    #[error("there is no repository at {0}")]
+    Absent(String),
+    /// Something else is there.
+    #[error(
+        "{0} is not empty and holds no ccb repository; choose another place, or empty it if nothing there is needed"
+    )]
+    Foreign(String),
+    /// A repository is there already.
+    #[error("there is already a repository at {0}")]
+    Exists(String),
+    /// It was made by a later ccb.
+    #[error("open the repository at {location}")]
+    UnknownFormat {
+        /// Where.
+        location: String,
+        /// What is unknown.
+        #[source]
+        cause: FormatError,
+    },
+    /// It is encrypted, and no key was given.
+    #[error("the repository at {0} is encrypted, and no key was given")]
+    KeyMissing(String),
+    /// The key that was given opens none of its slots.
+    #[error("the key does not open the repository at {location}: it fits none of its slots ({})", slots.join(", "))]
+    WrongKey {
+        /// Where.
+        location: String,
+        /// The slots that were tried.
+        slots: Vec<String>,
+    },
+    /// What makes it a repository is damaged.
+    #[error("the repository at {location} is damaged: `{object}`")]
+    Damaged {
+        /// Where.
+        location: String,
+        /// Which object.
+        object: String,
+        /// How.
+        #[source]
+        cause: FormatError,
+    },
+    /// The key can not be used.
+    #[error("use the key for the repository at {location}")]
+    Key {
+        /// Where.
+        location: String,
+        /// Why.
+        #[source]
+        cause: crate::repository::format::key::KeyError,
+    },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

@@ -1,0 +1,274 @@
+//! Where blobs are: all segments as one sorted table in memory. An entry counts only when its pack is
+//! listed by the store with the length that was recorded, so that no late, lost or cut pack is ever
+//! believed in.
+
+use crate::model::ids::{BlobId, Digest};
+use crate::repository::condemned::Condemned;
+use crate::repository::format::index::{BlobPrefix, IndexEntry, Segment, decode};
+use crate::repository::format::pack::{Encoding, Frame, PackHeader};
+use crate::repository::format::seal::{ObjectType, open};
+use crate::repository::{Repository, RepositoryError, layout, pipeline};
+use crate::store::{Kind, Listing, Meta};
+use futures_util::{StreamExt, stream};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Segments fetched at once.
+const AT_ONCE: usize = 8;
+/// How often segments are listed anew because one vanished: a compaction replaces several.
+const LISTINGS_MAX: usize = 5;
+
+/// Every blob that can be read.
+#[derive(Default)]
+pub(crate) struct Index {
+    pub(crate) packs: Vec<IndexedPack>,
+    frames: Vec<IndexedFrame>,
+    /// Sorted by id; `frame` counts through all frames here.
+    entries: Vec<IndexEntry>,
+    /// Bases of the few frames that have some.
+    bases: BTreeMap<u32, Vec<BlobId>>,
+    /// Bytes under `packs/`, described here or not.
+    pub(crate) stored_bytes: u64,
+}
+
+/// A confirmed pack.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct IndexedPack {
+    pub(crate) name: Digest,
+    pub(crate) header: PackHeader,
+    pub(crate) is_condemned: bool,
+}
+
+/// A frame without its bases, which is 20 bytes instead of 48.
+#[derive(Clone, Copy)]
+struct IndexedFrame {
+    pack: u32,
+    offset: u32,
+    stored_len: u32,
+    plain_len: u32,
+    encoding: Encoding,
+    depth: u8,
+}
+
+/// Where a blob is.
+#[derive(Debug, Clone)]
+pub(crate) struct Location {
+    /// Number of the pack in [`Index::packs`].
+    pub(crate) pack: u32,
+    /// Number of the frame in the index; those of one pack follow one another.
+    number: u32,
+    pub(crate) frame: Frame,
+    /// Offset within the decoded frame.
+    pub(crate) offset: u32,
+    pub(crate) len: u32,
+}
+
+impl Index {
+    /// Loads all segments.
+    pub(crate) async fn load(
+        repository: &Repository,
+        condemned: &Condemned,
+    ) -> Result<Self, RepositoryError> {
+        let segments = read_segments(repository).await?;
+        // Packs after segments: what a segment describes was there before it.
+        let packs = repository.store().list(layout::PACKS).await?;
+        let condemned = condemned.packs.keys().copied().collect();
+        Ok(pipeline::on_pool(move || Self::build(segments, &packs, &condemned)).await)
+    }
+
+    fn build(segments: Vec<Segment>, listing: &Listing, condemned: &BTreeSet<Digest>) -> Self {
+        let listed = listing.objects.iter();
+        let sizes: HashMap<Digest, u64> = listed
+            .filter_map(|meta| Some((layout::pack_name(&meta.key)?, meta.size)))
+            .collect();
+        let mut index = Self {
+            stored_bytes: listing.objects.iter().map(|meta| meta.size).sum(),
+            ..Self::default()
+        };
+        index
+            .entries
+            .reserve(segments.iter().map(|segment| segment.entries.len()).sum());
+        let mut seen = BTreeSet::new();
+        for segment in segments {
+            index.add(segment, &sizes, condemned, &mut seen);
+        }
+        pipeline::sort(&mut index.entries, |entry| {
+            (entry.id, entry.frame, entry.offset)
+        });
+        index
+    }
+
+    fn add(
+        &mut self,
+        segment: Segment,
+        sizes: &HashMap<Digest, u64>,
+        condemned: &BTreeSet<Digest>,
+        seen: &mut BTreeSet<Digest>,
+    ) {
+        let pack_numbers: Vec<Option<u32>> = segment
+            .packs
+            .iter()
+            .map(|pack| {
+                let is_confirmed = sizes.get(&pack.name) == Some(&pack.size);
+                (is_confirmed && seen.insert(pack.name)).then(|| {
+                    self.packs.push(IndexedPack {
+                        name: pack.name,
+                        header: pack.header,
+                        is_condemned: condemned.contains(&pack.name),
+                    });
+                    self.packs.len() as u32 - 1
+                })
+            })
+            .collect();
+        let mut frame_numbers = Vec::with_capacity(segment.frames.len());
+        for described in segment.frames {
+            let number = pack_numbers[described.pack as usize].map(|pack| {
+                let number = self.frames.len() as u32;
+                let frame = described.frame;
+                self.frames.push(IndexedFrame {
+                    pack,
+                    offset: frame.offset,
+                    stored_len: frame.stored_len,
+                    plain_len: frame.plain_len,
+                    encoding: frame.encoding,
+                    depth: frame.depth,
+                });
+                if !frame.bases.is_empty() {
+                    self.bases.insert(number, frame.bases);
+                }
+                number
+            });
+            frame_numbers.push(number);
+        }
+        self.entries
+            .extend(segment.entries.into_iter().filter_map(|entry| {
+                let frame = frame_numbers[entry.frame as usize]?;
+                Some(IndexEntry { frame, ..entry })
+            }));
+    }
+
+    /// Whether a new backup may refer to this blob: it is in a pack that is not condemned.
+    pub(crate) fn may_refer_to(&self, id: &BlobId) -> bool {
+        self.entries_of(id)
+            .iter()
+            .any(|entry| !self.pack_of(entry).is_condemned)
+    }
+
+    /// Every place where the blob is, those that will stay first.
+    pub(crate) fn locations(&self, id: &BlobId) -> Vec<Location> {
+        let entries = self.entries_of(id);
+        let mut places: Vec<_> = entries.iter().map(|entry| self.location(entry)).collect();
+        places.sort_by_key(|place| self.packs[place.pack as usize].is_condemned);
+        places
+    }
+
+    /// How many blobs there are, counting each place.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn entries_of(&self, id: &BlobId) -> &[IndexEntry] {
+        let prefix = BlobPrefix::from(id);
+        let start = self.entries.partition_point(|entry| entry.id < prefix);
+        let len = self.entries[start..]
+            .iter()
+            .take_while(|entry| entry.id == prefix)
+            .count();
+        &self.entries[start..start + len]
+    }
+
+    fn pack_of(&self, entry: &IndexEntry) -> &IndexedPack {
+        &self.packs[self.frames[entry.frame as usize].pack as usize]
+    }
+
+    /// The frames in the same stretch of the pack, in order; a stretch is `len` bytes.
+    pub(crate) fn frames_around(&self, place: &Location, len: u32) -> Vec<Frame> {
+        let is_near = |frame: &&IndexedFrame| {
+            frame.pack == place.pack && frame.offset / len == place.frame.offset / len
+        };
+        let at = place.number as usize;
+        let before = self.frames[..at].iter().rev().take_while(is_near).count();
+        let after = self.frames[at..].iter().take_while(is_near).count();
+        (at - before..at + after)
+            .map(|number| self.frame(number as u32))
+            .collect()
+    }
+
+    fn frame(&self, number: u32) -> Frame {
+        let frame = self.frames[number as usize];
+        Frame {
+            offset: frame.offset,
+            stored_len: frame.stored_len,
+            plain_len: frame.plain_len,
+            encoding: frame.encoding,
+            depth: frame.depth,
+            bases: self.bases.get(&number).cloned().unwrap_or_default(),
+        }
+    }
+
+    fn location(&self, entry: &IndexEntry) -> Location {
+        Location {
+            pack: self.frames[entry.frame as usize].pack,
+            number: entry.frame,
+            frame: self.frame(entry.frame),
+            offset: entry.offset,
+            len: entry.len,
+        }
+    }
+}
+
+/// Reads every segment, from the cache where it is there.
+pub(crate) async fn read_segments(
+    repository: &Repository,
+) -> Result<Vec<Segment>, RepositoryError> {
+    for _ in 1..LISTINGS_MAX {
+        match read_listed_segments(repository).await {
+            Err(RepositoryError::Store(e)) if e.kind == Kind::NotFound => {}
+            read => return read,
+        }
+    }
+    read_listed_segments(repository).await
+}
+
+async fn read_listed_segments(repository: &Repository) -> Result<Vec<Segment>, RepositoryError> {
+    let listing = repository.store().list(layout::INDEX).await?;
+    let mut segments = Vec::with_capacity(listing.objects.len());
+    // In order of name, so that equal repositories give equal tables.
+    let mut read = stream::iter(&listing.objects)
+        .map(|meta| read_segment(repository, meta))
+        .buffered(AT_ONCE);
+    while let Some(segment) = read.next().await {
+        segments.push(segment?);
+    }
+    drop(read);
+    if let Some(cache) = repository.cache() {
+        let names = listing.objects.iter().map(|meta| meta.key.last_part());
+        cache.keep_only_segments(&names.collect()).await;
+    }
+    Ok(segments)
+}
+
+async fn read_segment(repository: &Repository, meta: &Meta) -> Result<Segment, RepositoryError> {
+    let name = meta.key.last_part();
+    let cache = repository.cache();
+    if let Some(cache) = &cache
+        && let Some(sealed) = cache.segment(name).await
+        && let Ok(segment) = open_segment(repository, sealed).await
+    {
+        return Ok(segment);
+    }
+    let sealed = repository.store().get(&meta.key, None).await?;
+    let opened = open_segment(repository, sealed.to_vec()).await;
+    let segment = opened.map_err(|cause| RepositoryError::object(&meta.key, cause))?;
+    if let Some(cache) = cache {
+        cache.keep_segment(name, &sealed).await;
+    }
+    Ok(segment)
+}
+
+async fn open_segment(
+    repository: &Repository,
+    sealed: Vec<u8>,
+) -> Result<Segment, crate::repository::format::FormatError> {
+    let keys = repository.keys().clone();
+    pipeline::on_pool(move || decode(&open(&keys, ObjectType::Index, "", &sealed)?)).await
+}

@@ -1,0 +1,180 @@
+//! Reads blobs, directories and files back. Every byte is authenticated, and every blob's id is checked
+//! against its content, before a caller sees it. Memory is bounded by what is on its way, not by what is
+//! asked for.
+
+pub(crate) mod content;
+mod fetch;
+pub(crate) mod parent;
+mod trees;
+
+use crate::model::ids::BlobId;
+use crate::model::tree::{Content, Node, NodeKind};
+use crate::repository::format::pack::PackKey;
+use crate::repository::format::tree::{LeafRef, Tree, decode_content_list, decode_tree};
+use crate::repository::index::Index;
+use crate::repository::reader::trees::TreeCache;
+use crate::repository::{Repository, RepositoryError};
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Takes what is read, from several threads at once: a blob's content, or why it can not be read. An
+/// error ends the reading.
+pub type BlobSink =
+    Arc<dyn Fn(&BlobId, Result<&[u8], &RepositoryError>) -> io::Result<()> + Send + Sync>;
+
+/// Reads what a repository holds. Clones share its index and caches.
+#[derive(Clone)]
+pub struct Reader(Arc<Shared>);
+
+struct Shared {
+    repository: Repository,
+    index: Arc<Index>,
+    /// By number of the pack in the index: deriving one costs more than opening a small frame.
+    pack_keys: Mutex<HashMap<u32, Arc<PackKey>>>,
+    trees: TreeCache,
+}
+
+impl Repository {
+    /// A reader of everything that the index names now.
+    pub async fn reader(&self) -> Result<Reader, RepositoryError> {
+        let condemned = self.condemned().await?;
+        let index = Index::load(self, &condemned).await?;
+        Ok(Reader::new(self.clone(), Arc::new(index)))
+    }
+}
+
+impl Reader {
+    pub(crate) fn new(repository: Repository, index: Arc<Index>) -> Self {
+        Self(Arc::new(Shared {
+            repository,
+            index,
+            pack_keys: Mutex::default(),
+            trees: TreeCache::default(),
+        }))
+    }
+
+    /// How many blobs there are to read.
+    pub fn blob_count(&self) -> usize {
+        self.0.index.len()
+    }
+
+    /// Length of a blob; `None` when no confirmed pack holds it.
+    pub fn blob_len(&self, id: &BlobId) -> Option<u32> {
+        self.0.index.locations(id).first().map(|place| place.len)
+    }
+
+    /// The entries of the directory whose blob is `tree`, sorted by name.
+    pub async fn entries(&self, tree: &BlobId) -> Result<Vec<Node>, RepositoryError> {
+        match self.tree(tree).await? {
+            Tree::Leaf(nodes) => Ok(nodes),
+            Tree::List(leaves) => {
+                let mut nodes = Vec::new();
+                for leaf in leaves {
+                    nodes.extend(self.leaf(&leaf.id).await?);
+                }
+                Ok(nodes)
+            }
+        }
+    }
+
+    /// The node at `path`, parts joined with `/`, below the directory `root`. The root itself has none.
+    pub async fn lookup(
+        &self,
+        root: &BlobId,
+        path: &[u8],
+    ) -> Result<Option<Node>, RepositoryError> {
+        let mut directory = *root;
+        let mut found = None;
+        for part in path.split(|byte| *byte == b'/') {
+            if let Some(node) = found {
+                let Node {
+                    kind: NodeKind::Directory { tree: Some(tree) },
+                    ..
+                } = node
+                else {
+                    return Ok(None);
+                };
+                directory = tree;
+            }
+            found = self.entry(&directory, part).await?;
+            if found.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(found)
+    }
+
+    /// One entry; of a directory in several leaves, only the one that can hold it is read.
+    async fn entry(&self, tree: &BlobId, name: &[u8]) -> Result<Option<Node>, RepositoryError> {
+        let nodes = match self.tree(tree).await? {
+            Tree::Leaf(nodes) => nodes,
+            Tree::List(leaves) => {
+                let after =
+                    leaves.partition_point(|leaf: &LeafRef| leaf.first_name.as_slice() <= name);
+                match after.checked_sub(1) {
+                    Some(at) => self.leaf(&leaves[at].id).await?,
+                    None => return Ok(None),
+                }
+            }
+        };
+        let at = nodes.binary_search_by(|node| node.name.as_slice().cmp(name));
+        Ok(at.ok().map(|at| nodes[at].clone()))
+    }
+
+    async fn leaf(&self, id: &BlobId) -> Result<Vec<Node>, RepositoryError> {
+        match self.tree(id).await? {
+            Tree::Leaf(nodes) => Ok(nodes),
+            // A list of lists would let a hostile tree send its reader round in circles.
+            Tree::List(_) => Err(malformed(id, "a leaf of a directory is a list")),
+        }
+    }
+
+    async fn tree(&self, id: &BlobId) -> Result<Tree, RepositoryError> {
+        let blob = self.tree_blob(id).await?;
+        decode_tree(&blob).map_err(|cause| RepositoryError::object(format!("tree {id}"), cause))
+    }
+
+    /// The data blobs of a file, in order.
+    pub async fn blobs_of(&self, content: &Content) -> Result<Vec<BlobId>, RepositoryError> {
+        if !content.is_list {
+            return Ok(content.blobs.clone());
+        }
+        let mut blobs = Vec::new();
+        for list in &content.blobs {
+            blobs.extend(self.content_list(list).await?);
+        }
+        Ok(blobs)
+    }
+
+    async fn content_list(&self, id: &BlobId) -> Result<Vec<BlobId>, RepositoryError> {
+        let blob = self.tree_blob(id).await?;
+        let ids = decode_content_list(&blob);
+        ids.map_err(|cause| RepositoryError::object(format!("content list {id}"), cause))
+    }
+
+    fn pack_key(&self, pack: u32) -> Result<Arc<PackKey>, crate::repository::format::FormatError> {
+        let mut keys = self
+            .0
+            .pack_keys
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = keys.get(&pack) {
+            return Ok(key.clone());
+        }
+        let header = self.0.index.packs[pack as usize].header;
+        let key = Arc::new(PackKey::new(self.0.repository.keys(), header)?);
+        keys.insert(pack, key.clone());
+        Ok(key)
+    }
+}
+
+fn malformed(id: &BlobId, why: &str) -> RepositoryError {
+    let cause = crate::repository::format::FormatError::Malformed {
+        what: "tree",
+        why: why.to_owned(),
+    };
+    RepositoryError::object(format!("tree {id}"), cause)
+}

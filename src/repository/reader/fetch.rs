@@ -1,0 +1,280 @@
+//! Reads many blobs: pack by pack, neighbours in one request, each range once. Opening and checking runs
+//! on the pool while the next ranges are on their way.
+
+use crate::model::ids::BlobId;
+use crate::repository::format::FormatError;
+use crate::repository::format::blob::{BlobKind, blob_id};
+use crate::repository::format::key::Keys;
+use crate::repository::format::pack::{Frame, FrameDecoder, PackKey, open_frame};
+use crate::repository::index::Location;
+use crate::repository::reader::{BlobSink, Reader};
+use crate::repository::{RepositoryError, layout, pipeline};
+use bytes::BytesMut;
+use futures_util::{StreamExt, stream};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap, HashSet},
+    io,
+    ops::Range,
+    sync::Arc,
+};
+
+/// Ranges on their way or being opened.
+const AT_ONCE: usize = 6;
+/// Wanted frames that are no further apart are read as one range.
+const GAP_MAX_BYTES: u64 = 64 << 10;
+/// A range ends here, so that memory is bounded and the pool has enough to share.
+const RANGE_MAX_BYTES: u64 = 4 << 20;
+
+/// A range of a pack and the frames in it that are wanted.
+struct Piece {
+    pack: u32,
+    range: Range<u64>,
+    frames: Vec<WantedFrame>,
+}
+
+struct WantedFrame {
+    frame: Frame,
+    /// Id, offset in the decoded frame, length.
+    blobs: Vec<(BlobId, u32, u32)>,
+}
+
+impl Reader {
+    /// Reads each of `ids` once, however often it is named, and passes it to `sink`, in an order that
+    /// suits the packs. A blob that can not be read is told to the sink too; the others go on.
+    pub async fn read_blobs(
+        &self,
+        ids: Vec<BlobId>,
+        sink: BlobSink,
+    ) -> Result<(), RepositoryError> {
+        let mut failed = Vec::new();
+        let pieces = self.plan(ids, 0, &mut failed);
+        self.read_pieces(pieces, &sink, &mut failed).await?;
+        // What is damaged in one pack may be whole in another.
+        let mut attempt = 1;
+        while !failed.is_empty() {
+            let mut again = Vec::new();
+            for (id, error) in failed {
+                if self.0.index.locations(&id).len() > attempt {
+                    again.push(id);
+                } else {
+                    sink(&id, Err(&error)).map_err(refused)?;
+                }
+            }
+            failed = Vec::new();
+            let pieces = self.plan(again, attempt, &mut failed);
+            self.read_pieces(pieces, &sink, &mut failed).await?;
+            attempt += 1;
+        }
+        Ok(())
+    }
+
+    /// One blob.
+    pub(crate) async fn read_blob(&self, id: &BlobId) -> Result<Vec<u8>, RepositoryError> {
+        let result = Arc::new(std::sync::Mutex::new(None));
+        let slot = result.clone();
+        let sink: BlobSink = Arc::new(move |_, read| {
+            let owned = read.map(<[u8]>::to_vec).map_err(RepositoryError::clone);
+            if let Ok(mut slot) = slot.lock() {
+                *slot = Some(owned);
+            }
+            Ok(())
+        });
+        self.read_blobs(vec![*id], sink).await?;
+        let read = result.lock().ok().and_then(|mut slot| slot.take());
+        read.unwrap_or(Err(RepositoryError::Interrupted))
+    }
+
+    /// Chooses the place number `attempt` of each blob, and puts neighbours together. Packs come in the
+    /// order in which they are needed first.
+    fn plan(
+        &self,
+        ids: Vec<BlobId>,
+        attempt: usize,
+        missing: &mut Vec<(BlobId, RepositoryError)>,
+    ) -> Vec<Piece> {
+        let mut seen = HashSet::with_capacity(ids.len());
+        let mut packs: Vec<(u32, BTreeMap<u32, WantedFrame>)> = Vec::new();
+        let mut numbers: HashMap<u32, usize> = HashMap::new();
+        for id in ids {
+            if !seen.insert(id) {
+                continue;
+            }
+            let Some(place) = self.0.index.locations(&id).into_iter().nth(attempt) else {
+                missing.push((id, RepositoryError::BlobMissing { id }));
+                continue;
+            };
+            let Location {
+                pack,
+                frame,
+                offset,
+                len,
+                ..
+            } = place;
+            let number = *numbers.entry(pack).or_insert_with(|| {
+                packs.push((pack, BTreeMap::new()));
+                packs.len() - 1
+            });
+            let wanted = packs[number].1.entry(frame.offset);
+            let wanted = wanted.or_insert_with(|| WantedFrame {
+                frame,
+                blobs: Vec::new(),
+            });
+            wanted.blobs.push((id, offset, len));
+        }
+        packs
+            .into_iter()
+            .flat_map(|(pack, frames)| coalesce(pack, frames))
+            .collect()
+    }
+
+    async fn read_pieces(
+        &self,
+        pieces: Vec<Piece>,
+        sink: &BlobSink,
+        failed: &mut Vec<(BlobId, RepositoryError)>,
+    ) -> Result<(), RepositoryError> {
+        let mut reading = stream::iter(pieces)
+            .map(|piece| self.read_piece(piece, sink.clone()))
+            .buffer_unordered(AT_ONCE);
+        while let Some(read) = reading.next().await {
+            failed.extend(read?);
+        }
+        Ok(())
+    }
+
+    async fn read_piece(
+        &self,
+        piece: Piece,
+        sink: BlobSink,
+    ) -> Result<Vec<(BlobId, RepositoryError)>, RepositoryError> {
+        let pack = self.0.index.packs[piece.pack as usize];
+        let key = layout::pack(pack.header.kind, &pack.name);
+        let read = self
+            .0
+            .repository
+            .store()
+            .get(&key, Some(piece.range.clone()))
+            .await;
+        let bytes = match read {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let error = RepositoryError::Store(error);
+                let blobs = piece.frames.iter().flat_map(|frame| &frame.blobs);
+                return Ok(blobs.map(|(id, ..)| (*id, error.clone())).collect());
+            }
+        };
+        let key = self
+            .pack_key(piece.pack)
+            .map_err(|cause| RepositoryError::object(&key, cause))?;
+        let keys = self.0.repository.keys().clone();
+        let open = move || {
+            let mut sealed = BytesMut::from(bytes);
+            let opener = Opener {
+                keys: &keys,
+                key: &key,
+                kind: pack.header.kind,
+            };
+            let mut failed = Vec::new();
+            for wanted in &piece.frames {
+                opener.open(
+                    wanted,
+                    piece.range.start,
+                    &mut sealed,
+                    |id, read| match read {
+                        Ok(content) => sink(id, Ok(content)),
+                        Err(cause) => {
+                            let error = RepositoryError::BlobDamaged {
+                                id: *id,
+                                pack: pack.name,
+                                cause,
+                            };
+                            failed.push((*id, error));
+                            Ok(())
+                        }
+                    },
+                )?;
+            }
+            Ok(failed)
+        };
+        pipeline::on_pool(open).await.map_err(refused)
+    }
+}
+
+fn refused(cause: io::Error) -> RepositoryError {
+    RepositoryError::Sink(Arc::new(cause))
+}
+
+/// Opens frames of one pack.
+pub(crate) struct Opener<'a> {
+    pub(crate) keys: &'a Keys,
+    pub(crate) key: &'a PackKey,
+    pub(crate) kind: BlobKind,
+}
+
+thread_local! {
+    static DECODER: RefCell<FrameDecoder> = RefCell::new(FrameDecoder::new());
+}
+
+impl Opener<'_> {
+    /// Opens one frame of `sealed`, which starts at `start` in the pack, and passes on its wanted blobs.
+    fn open(
+        &self,
+        wanted: &WantedFrame,
+        start: u64,
+        sealed: &mut [u8],
+        mut pass_on: impl FnMut(&BlobId, Result<&[u8], FormatError>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.open_frame(&wanted.frame, start, sealed, |plain| {
+            for (id, offset, len) in &wanted.blobs {
+                let content = match &plain {
+                    Ok(plain) => plain
+                        .get(*offset as usize..*offset as usize + *len as usize)
+                        .filter(|content| blob_id(self.keys.keyring(), self.kind, content) == *id)
+                        .ok_or(FormatError::Authentication("blob")),
+                    Err(cause) => Err(cause.clone()),
+                };
+                pass_on(id, content)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Opens one frame of `sealed`, which starts at `start` in the pack.
+    pub(crate) fn open_frame<T>(
+        &self,
+        frame: &Frame,
+        start: u64,
+        sealed: &mut [u8],
+        then: impl FnOnce(Result<&[u8], FormatError>) -> T,
+    ) -> T {
+        let range = frame.range();
+        let (from, to) = ((range.start - start) as usize, (range.end - start) as usize);
+        let Some(sealed) = sealed.get_mut(from..to) else {
+            return then(Err(FormatError::Truncated("pack")));
+        };
+        DECODER.with_borrow_mut(|decoder| then(open_frame(self.key, frame, sealed, decoder)))
+    }
+}
+
+fn coalesce(pack: u32, frames: BTreeMap<u32, WantedFrame>) -> Vec<Piece> {
+    let mut pieces: Vec<Piece> = Vec::new();
+    for (_, wanted) in frames {
+        let range = wanted.frame.range();
+        match pieces.last_mut() {
+            Some(piece)
+                if range.start <= piece.range.end + GAP_MAX_BYTES
+                    && range.end - piece.range.start <= RANGE_MAX_BYTES =>
+            {
+                piece.range.end = range.end;
+                piece.frames.push(wanted);
+            }
+            _ => pieces.push(Piece {
+                pack,
+                range,
+                frames: vec![wanted],
+            }),
+        }
+    }
+    pieces
+}

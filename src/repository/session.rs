@@ -1,0 +1,311 @@
+//! A write session: one lease, one backup. Packs and index go up while it runs; [`Session::commit`] is
+//! the last write and makes the backup exist. A session that is dropped before leaves no backup, and
+//! what it uploaded is used by the next one.
+
+use crate::model::ids::{BackupId, BlobId, ComponentName, Digest, RunId, SessionId, Tag};
+use crate::model::strategy::Method;
+use crate::model::tree::{Found, Problem};
+use crate::repository::format::chunk::Profile;
+use crate::repository::format::config::Operation;
+use crate::repository::format::manifest::{
+    ERRORS_MAX, Manifest, Payload, PlanRef, ReadError, Shape, Slot, Stats, Subtotal, Version,
+};
+use crate::repository::format::seal::{ObjectType, seal};
+use crate::repository::index::Index;
+use crate::repository::lease::{Lease, LeaseKind};
+use crate::repository::pipeline::{self, PackSink};
+use crate::repository::writer::blobs::BlobWriter;
+use crate::repository::writer::uploads::upload_all;
+use crate::repository::writer::{self, Progress, StreamStats, TreeStats};
+use crate::repository::{ListedBackup, ParentTree, Reader, Repository, RepositoryError, layout};
+use crate::store::{Key, Kind, Put};
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde_json::Value;
+use std::{collections::BTreeMap, io::Read, sync::Arc};
+use tokio::task::JoinHandle;
+
+/// What is known of a backup before it is made.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// The same at every destination; random for a new backup.
+    pub id: BackupId,
+    /// What is backed up.
+    pub component: ComponentName,
+    /// How.
+    pub method: Method,
+    /// The slots that it is made for.
+    pub slots: Vec<Slot>,
+    /// Tags.
+    pub tags: Vec<Tag>,
+    /// The run that makes it.
+    pub run: RunId,
+    /// The plan file that it is asked for in.
+    pub plan: PlanRef,
+    /// `production`, `staging`, …
+    pub environment: String,
+    /// zstd's level. 1 gives nearly the ratio of 3 at much more speed.
+    pub compression_level: i32,
+}
+
+/// What is known when all was read.
+#[derive(Debug, Clone, Default)]
+pub struct Commit {
+    /// What the source said of itself.
+    pub source: BTreeMap<String, Value>,
+    /// Versions of the programs that took part.
+    pub tools: BTreeMap<String, String>,
+    /// What could not be read, besides what [`TreeStats::errors`] lists.
+    pub errors: Vec<ReadError>,
+    /// The instant until which its objects are locked.
+    pub retain_until: Option<Timestamp>,
+}
+
+/// A backup being written.
+pub struct Session {
+    repository: Repository,
+    lease: Arc<Lease>,
+    draft: Draft,
+    backup_key: Key,
+    started: Timestamp,
+    parent: Option<ListedBackup>,
+    index: Arc<Index>,
+    writer: Arc<BlobWriter>,
+    uploads: Option<JoinHandle<Result<(), RepositoryError>>>,
+    written: Option<Written>,
+}
+
+/// What was written so far.
+struct Written {
+    shape: Shape,
+    root: BlobId,
+    stats: Stats,
+    directories: BTreeMap<String, Subtotal>,
+    content: Option<Digest>,
+    errors: Vec<ReadError>,
+    error_count: u64,
+    finished: Timestamp,
+}
+
+impl Repository {
+    /// Begins a session. The parent is pinned if it is still there: see [`Session::parent`].
+    pub async fn begin(
+        &self,
+        mut draft: Draft,
+        parent: Option<&ListedBackup>,
+    ) -> Result<Session, RepositoryError> {
+        self.permits(Operation::Write)?;
+        draft.tags.sort();
+        let started = self.now();
+        let session = SessionId(self.random());
+        let backup_key = layout::backup(&draft.component, started, &session);
+        let pins = parent.iter().map(|parent| parent.pin()).collect();
+        let fence = Some(backup_key.to_string());
+        let lease = Arc::new(Lease::take(self, session, LeaseKind::Write, fence, pins).await?);
+        let parent = match parent {
+            // Forgotten before the pin was seen: a prune may have passed over it already.
+            Some(parent) if self.is_live(&parent.key).await? => Some(parent.clone()),
+            _ => None,
+        };
+        let index = Arc::new(Index::load(self, &lease.condemned).await?);
+        let (sink, packs) = PackSink::new();
+        let writer = Arc::new(BlobWriter::new(
+            self.keys().clone(),
+            index.clone(),
+            sink,
+            self.surroundings().random.clone(),
+            (draft.compression_level, self.is_encrypted()),
+        ));
+        let uploads = upload_all(self.clone(), lease.clone(), writer.clone(), packs);
+        Ok(Session {
+            repository: self.clone(),
+            lease,
+            draft,
+            backup_key,
+            started,
+            parent,
+            index,
+            writer,
+            uploads: Some(tokio::spawn(uploads)),
+            written: None,
+        })
+    }
+
+    /// Whether there is such a backup, and it was not forgotten.
+    async fn is_live(&self, backup: &Key) -> Result<bool, RepositoryError> {
+        let there = self.store().list(backup.as_str()).await?;
+        let tomb = layout::tomb(backup);
+        let forgotten = self.store().list(tomb.as_str()).await?;
+        Ok(there.objects.iter().any(|object| object.key == *backup)
+            && !forgotten.objects.iter().any(|object| object.key == tomb))
+    }
+}
+
+impl Session {
+    /// The parent, if it is pinned: only then may a walk take files over from it.
+    pub fn parent(&self) -> Option<&ListedBackup> {
+        self.parent.as_ref()
+    }
+
+    /// The parent's tree for a walk, if there is a parent and it is pinned.
+    pub fn parent_tree(&self) -> Option<ParentTree> {
+        let reader = Reader::new(self.repository.clone(), self.index.clone());
+        self.parent
+            .as_ref()
+            .map(|parent| reader.parent_tree(parent))
+    }
+
+    /// Writes a tree of files.
+    pub async fn write_tree(
+        &mut self,
+        walk: Box<dyn Iterator<Item = Result<Found, Problem>> + Send>,
+        progress: Arc<dyn Progress>,
+    ) -> Result<TreeStats, RepositoryError> {
+        let (writer, is_pinned) = (self.writer.clone(), self.parent.is_some());
+        let work = move || writer::write_tree(writer, walk, is_pinned, progress);
+        let tree = pipeline::on_thread("write tree", work).await??;
+        self.written = Some(Written {
+            shape: Shape::Tree,
+            root: tree.root,
+            stats: tree.stats.clone(),
+            directories: tree.directories.clone(),
+            content: None,
+            errors: tree.errors.clone(),
+            error_count: tree.error_count,
+            finished: self.repository.now(),
+        });
+        Ok(tree)
+    }
+
+    /// Writes a stream as the file `name`.
+    pub async fn write_stream(
+        &mut self,
+        name: &str,
+        source: Box<dyn Read + Send>,
+        profile: Profile,
+        progress: Arc<dyn Progress>,
+    ) -> Result<StreamStats, RepositoryError> {
+        let (writer, started, name) = (self.writer.clone(), self.started, name.to_owned());
+        let work =
+            move || writer::write_stream(&writer, &name, started, source, profile, &*progress);
+        let stream = pipeline::on_thread("write stream", work).await??;
+        self.written = Some(Written {
+            shape: Shape::Stream,
+            root: stream.root,
+            stats: stream.stats.clone(),
+            directories: BTreeMap::new(),
+            content: Some(stream.content),
+            errors: Vec::new(),
+            error_count: 0,
+            finished: self.repository.now(),
+        });
+        Ok(stream)
+    }
+
+    /// Uploads what is left, then the manifest: from then on the backup exists.
+    pub async fn commit(mut self, commit: Commit) -> Result<Manifest, RepositoryError> {
+        let written = self.written.take().ok_or(RepositoryError::NothingThere)?;
+        self.finish_uploads().await?;
+        let manifest = self.manifest(written, commit).await?;
+        let key = &self.backup_key;
+        let (keys, salt) = (self.repository.keys(), self.repository.random());
+        let sealed = seal(
+            keys,
+            ObjectType::Manifest,
+            key.as_str(),
+            &manifest.encode(),
+            salt,
+        );
+        self.lease.confirm().await?;
+        let object = Bytes::from(sealed);
+        match self
+            .repository
+            .store()
+            .put(key, object.clone(), Put::New)
+            .await
+        {
+            Err(e) if e.kind == Kind::AlreadyExists => self.who_was_first(&object).await?,
+            put => put?,
+        }
+        Ok(manifest)
+    }
+
+    async fn finish_uploads(&mut self) -> Result<(), RepositoryError> {
+        let writer = self.writer.clone();
+        let closed = pipeline::on_pool(move || writer.finish()).await;
+        if let Some(uploads) = self.uploads.take() {
+            uploads.await.map_err(|_| RepositoryError::Interrupted)??;
+        }
+        closed
+    }
+
+    async fn manifest(
+        &self,
+        written: Written,
+        commit: Commit,
+    ) -> Result<Manifest, RepositoryError> {
+        let (new_bytes, stored_bytes) = self.writer.counts();
+        let error_count = written.error_count + commit.errors.len() as u64;
+        let mut errors = written.errors;
+        errors.extend(commit.errors);
+        errors.truncate(ERRORS_MAX);
+        let draft = &self.draft;
+        let lease = layout::lease(&self.lease.session, "start");
+        let listing = self.repository.store().list(lease.as_str()).await?;
+        Ok(Manifest {
+            v: Version,
+            id: draft.id,
+            component: draft.component.clone(),
+            method: draft.method,
+            shape: written.shape,
+            slots: draft.slots.clone(),
+            tags: draft.tags.clone(),
+            parent: self.parent.as_ref().map(|parent| parent.manifest.id),
+            restored_from: None,
+            run: draft.run,
+            plan: draft.plan.clone(),
+            environment: draft.environment.clone(),
+            host: self.repository.surroundings().host.clone(),
+            started: self.started,
+            finished: written.finished,
+            server_time: listing.server_time,
+            root: written.root,
+            session: self.lease.session,
+            epoch: self.repository.keys().keyring().epoch(),
+            stats: Stats {
+                new_bytes,
+                stored_bytes,
+                ..written.stats
+            },
+            directories: written.directories,
+            source: commit.source,
+            tools: commit.tools,
+            content: written.content,
+            complete: error_count == 0,
+            errors,
+            error_count,
+            retain_until: commit.retain_until,
+        })
+    }
+
+    /// The key was taken: by this very manifest, whose answer was lost, or by a prune.
+    async fn who_was_first(&self, own: &Bytes) -> Result<(), RepositoryError> {
+        let there = self.repository.store().get(&self.backup_key, None).await?;
+        if there == own {
+            Ok(())
+        } else {
+            Err(RepositoryError::Revoked)
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(uploads) = self.uploads.take() {
+            // Given up: whoever still reads stops at the next blob.
+            self.writer.failure.set(RepositoryError::Interrupted);
+            self.writer.abandon();
+            uploads.abort();
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Reads files and stores what they hold. Small ones are read, cut and sealed by one thread of the pool,
+//! so that their bytes stay in its cache. A file that can not be read is left out and reported.
+
+use crate::model::ids::BlobId;
+use crate::model::tree::{Body, Found, Node, NodeKind, OpenBody, Problem, ReadBody};
+use crate::repository::RepositoryError;
+use crate::repository::writer::blobs::{BlobWriter, ContentBuilder};
+use crate::repository::writer::cut::{Cut, CutError, Cutter, fill, store_chunks};
+use crate::repository::writer::{Problems, Progress};
+use std::{cell::RefCell, io, sync::Arc};
+
+/// What reading one tree takes, shared by all its threads.
+pub(crate) struct Reading {
+    pub(crate) writer: Arc<BlobWriter>,
+    pub(crate) cutter: Cutter,
+    pub(crate) problems: Problems,
+    pub(crate) progress: Arc<dyn Progress>,
+    /// Whether content may be taken over from the parent.
+    pub(crate) is_parent_pinned: bool,
+}
+
+/// A node and what became of its bytes.
+pub(crate) struct Entry {
+    pub(crate) path: Vec<u8>,
+    pub(crate) node: Node,
+    pub(crate) outcome: Outcome,
+}
+
+pub(crate) enum Outcome {
+    /// The node is complete.
+    Complete {
+        /// Whether its bytes were read now.
+        was_read: bool,
+    },
+    /// Blobs of a long file that are still being stored.
+    Cut(Cut),
+    /// It is left out: it could not be read, or is not there any more.
+    Missing,
+}
+
+/// A little more than the longest chunk, so that one is always found.
+const SCRATCH_LEN_BYTES: usize = (4 << 20) + (64 << 10);
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Reading {
+    /// Stores the bytes of one small file, or whatever it has grown to.
+    pub(crate) fn store(&self, found: Found) -> Result<Entry, RepositoryError> {
+        let Found {
+            path,
+            mut node,
+            body,
+        } = found;
+        let outcome = match body {
+            Body::Nothing => Outcome::Complete { was_read: false },
+            Body::Unchanged(_) if !self.is_parent_pinned => return Err(RepositoryError::NotPinned),
+            Body::Unchanged(unchanged) => {
+                if let NodeKind::File { content, size, .. } = &mut node.kind {
+                    *content = unchanged;
+                    self.progress.advance(1, *size);
+                }
+                Outcome::Complete { was_read: false }
+            }
+            Body::Read(open) => self.read_small(&path, &mut node, open)?,
+        };
+        Ok(Entry {
+            path,
+            node,
+            outcome,
+        })
+    }
+
+    fn read_small(
+        &self,
+        path: &[u8],
+        node: &mut Node,
+        open: Box<dyn OpenBody>,
+    ) -> Result<Outcome, RepositoryError> {
+        let Some(mut body) = self.open(path, open) else {
+            return Ok(Outcome::Missing);
+        };
+        let read = SCRATCH.with_borrow_mut(|scratch| {
+            if scratch.is_empty() {
+                *scratch = vec![0; SCRATCH_LEN_BYTES];
+            }
+            self.read_through(&mut *body, scratch)
+        });
+        match read {
+            Ok((len, content)) => {
+                self.note_change(path, &*body);
+                set_len(node, len);
+                if let NodeKind::File {
+                    content: of_node, ..
+                } = &mut node.kind
+                {
+                    *of_node = content.finish(&self.writer)?;
+                }
+                self.progress.advance(1, len);
+                Ok(Outcome::Complete { was_read: true })
+            }
+            Err(CutError::Repository(error)) => Err(error),
+            Err(CutError::Source(cause)) => {
+                self.left_out(path, "read", cause);
+                Ok(Outcome::Missing)
+            }
+        }
+    }
+
+    fn read_through(
+        &self,
+        body: &mut dyn ReadBody,
+        scratch: &mut [u8],
+    ) -> Result<(u64, ContentBuilder), CutError> {
+        let mut content = ContentBuilder::default();
+        let (mut len, mut start, mut at_end) = (0, 0, false);
+        while !at_end {
+            let filled = fill(body, &mut scratch[start..]).map_err(CutError::Source)?;
+            len += filled as u64;
+            let end = start + filled;
+            at_end = end < scratch.len();
+            let (chunks, cut_to) = self.cutter.cut_buffer(&scratch[..end], at_end);
+            self.store_cut(scratch, &chunks)
+                .and_then(|ids| content.extend(&self.writer, &ids))
+                .map_err(CutError::Repository)?;
+            scratch.copy_within(cut_to..end, 0);
+            start = end - cut_to;
+        }
+        Ok((len, content))
+    }
+
+    fn store_cut(&self, bytes: &[u8], chunks: &[usize]) -> Result<Vec<BlobId>, RepositoryError> {
+        store_chunks(&self.writer, self.cutter.profile, bytes, chunks)
+    }
+
+    /// Reads a long file on this thread, while the pool stores what is cut.
+    pub(crate) fn cut(&self, found: Found) -> Result<Entry, RepositoryError> {
+        let Found {
+            path,
+            mut node,
+            body,
+        } = found;
+        let Body::Read(open) = body else {
+            return self.store(Found { path, node, body });
+        };
+        let Some(mut body) = self.open(&path, open) else {
+            return Ok(Entry {
+                path,
+                node,
+                outcome: Outcome::Missing,
+            });
+        };
+        let seen = |bytes: &[u8]| self.progress.advance(0, bytes.len() as u64);
+        let outcome = match self.cutter.cut_stream(&self.writer, &mut body, seen) {
+            Ok(cut) => {
+                self.note_change(&path, &*body);
+                set_len(&mut node, cut.len);
+                self.progress.advance(1, 0);
+                Outcome::Cut(cut)
+            }
+            Err(CutError::Repository(error)) => return Err(error),
+            Err(CutError::Source(cause)) => {
+                self.left_out(&path, "read", cause);
+                Outcome::Missing
+            }
+        };
+        Ok(Entry {
+            path,
+            node,
+            outcome,
+        })
+    }
+
+    fn open(&self, path: &[u8], open: Box<dyn OpenBody>) -> Option<Box<dyn ReadBody>> {
+        match open.open() {
+            Ok(body) => Some(body),
+            // Deleted since the walk saw it: there is nothing to back up.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            Err(cause) => {
+                self.left_out(path, "open", cause);
+                None
+            }
+        }
+    }
+
+    /// What was read stays: it is the best there is. But nobody may take it for a steady state.
+    fn note_change(&self, path: &[u8], body: &dyn ReadBody) {
+        match body.changed_while_reading() {
+            Ok(false) => {}
+            Ok(true) => {
+                let cause =
+                    io::Error::other("it changed meanwhile; the backup holds what was read");
+                self.left_out(path, "read in one state", cause);
+            }
+            Err(cause) => self.left_out(path, "look again at", cause),
+        }
+    }
+
+    fn left_out(&self, path: &[u8], doing: &'static str, cause: io::Error) {
+        self.report(&Problem {
+            path: path.to_vec(),
+            doing,
+            cause,
+        });
+    }
+
+    pub(crate) fn report(&self, problem: &Problem) {
+        self.problems.add(problem);
+        self.progress.problem(problem);
+    }
+}
+
+/// Records how much was read. Holes of a file that has another length now are not known.
+fn set_len(node: &mut Node, len: u64) {
+    if let NodeKind::File { size, extents, .. } = &mut node.kind
+        && *size != len
+    {
+        *size = len;
+        extents.clear();
+    }
+}

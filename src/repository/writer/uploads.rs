@@ -1,0 +1,153 @@
+//! Uploads finished packs, several at a time, and tells where their blobs are once they are there. The
+//! index is written every so often, so that a run that is killed has not uploaded in vain. Never waits
+//! for the pool, whose threads wait for this.
+
+use crate::model::ids::Digest;
+use crate::repository::format::index::{Segment, encode};
+use crate::repository::format::pack::{FinishedPack, PackFooter};
+use crate::repository::format::seal::{ObjectType, seal};
+use crate::repository::lease::Lease;
+use crate::repository::writer::blobs::BlobWriter;
+use crate::repository::{Repository, RepositoryError, layout};
+use crate::store::{Key, Kind, Put};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::mpsc::Receiver, time::Instant};
+
+/// A segment is written when it has this many blobs, or is this old.
+const SEGMENT_BLOBS: usize = 50_000;
+const SEGMENT_AGE: Duration = Duration::from_secs(300);
+/// Packs on their way at a time; each is in memory.
+const AT_ONCE: usize = 3;
+
+/// A pack that is in the store.
+struct Stored {
+    name: Digest,
+    size: u64,
+    footer: PackFooter,
+    buffer: Bytes,
+}
+
+/// Uploads what comes out of `packs` until it is closed, and then the rest of the index.
+pub(crate) async fn upload_all(
+    repository: Repository,
+    lease: Arc<Lease>,
+    writer: Arc<BlobWriter>,
+    mut packs: Receiver<FinishedPack>,
+) -> Result<(), RepositoryError> {
+    let uploaded = upload(&repository, &lease, &writer, &mut packs).await;
+    if let Err(error) = &uploaded {
+        // Before the receiver goes: whoever then fails to hand in a pack finds the reason.
+        writer.failure.set(error.clone());
+    }
+    uploaded
+}
+
+async fn upload(
+    repository: &Repository,
+    lease: &Lease,
+    writer: &BlobWriter,
+    packs: &mut Receiver<FinishedPack>,
+) -> Result<(), RepositoryError> {
+    let mut segment = OpenSegment::new(lease);
+    let mut flight = FuturesUnordered::new();
+    let mut is_open = true;
+    while is_open || !flight.is_empty() {
+        tokio::select! {
+            pack = packs.recv(), if is_open && flight.len() < AT_ONCE => match pack {
+                Some(pack) => flight.push(put_pack(repository, lease, pack)),
+                None => is_open = false,
+            },
+            Some(stored) = flight.next(), if !flight.is_empty() => {
+                let stored: Stored = stored?;
+                segment.add(&stored);
+                if let Ok(buffer) = stored.buffer.try_into_mut() {
+                    writer.recycle(buffer.into());
+                }
+                if segment.is_due() {
+                    segment.flush(repository, lease).await?;
+                }
+            }
+        }
+    }
+    segment.flush(repository, lease).await
+}
+
+async fn put_pack(
+    repository: &Repository,
+    lease: &Lease,
+    pack: FinishedPack,
+) -> Result<Stored, RepositoryError> {
+    let key = layout::pack(pack.footer.header.kind, &pack.name);
+    let size = pack.bytes.len() as u64;
+    let buffer = Bytes::from(pack.bytes);
+    put_named_by_content(repository, lease, &key, buffer.clone()).await?;
+    Ok(Stored {
+        name: pack.name,
+        size,
+        footer: pack.footer,
+        buffer,
+    })
+}
+
+/// The name is a digest of the bytes: when there is such an object already, it is this one.
+async fn put_named_by_content(
+    repository: &Repository,
+    lease: &Lease,
+    key: &Key,
+    bytes: Bytes,
+) -> Result<(), RepositoryError> {
+    lease.confirm().await?;
+    match repository.store().put(key, bytes, Put::New).await {
+        Err(e) if e.kind == Kind::AlreadyExists => Ok(()),
+        put => Ok(put?),
+    }
+}
+
+/// Packs that are in the store and not yet in its index.
+struct OpenSegment {
+    segment: Segment,
+    since: Instant,
+}
+
+impl OpenSegment {
+    fn new(lease: &Lease) -> Self {
+        let segment = Segment::new(lease.session, lease.condemned.seen);
+        Self {
+            segment,
+            since: Instant::now(),
+        }
+    }
+
+    fn add(&mut self, pack: &Stored) {
+        self.segment.add(pack.name, pack.size, &pack.footer);
+    }
+
+    fn is_due(&self) -> bool {
+        self.segment.entries.len() >= SEGMENT_BLOBS || self.since.elapsed() >= SEGMENT_AGE
+    }
+
+    async fn flush(
+        &mut self,
+        repository: &Repository,
+        lease: &Lease,
+    ) -> Result<(), RepositoryError> {
+        let full = std::mem::replace(self, Self::new(lease)).segment;
+        if full.packs.is_empty() {
+            return Ok(());
+        }
+        let (keys, salt) = (repository.keys().clone(), repository.random());
+        let sealing = tokio::task::spawn_blocking(move || {
+            seal(&keys, ObjectType::Index, "", &encode(&full), salt)
+        });
+        let sealed = Bytes::from(sealing.await.map_err(|_| RepositoryError::Interrupted)?);
+        let name = Digest::of(&sealed);
+        let key = layout::segment(&name);
+        put_named_by_content(repository, lease, &key, sealed.clone()).await?;
+        if let Some(cache) = repository.cache() {
+            cache.keep_segment(key.last_part(), &sealed).await;
+        }
+        Ok(())
+    }
+}
