@@ -87,6 +87,7 @@ fn variable(
             data: Data::Text(text.clone()),
             place,
             origin: Some(Origin::Env(env_name)),
+            written: None,
         };
         if values::check(ty, name, &outside).is_err() {
             problems.push(
@@ -98,7 +99,7 @@ fn variable(
                 )
                 .help(format!(
                     "set it to {}",
-                    values::example(ty).replace('"', "").replace('#', "")
+                    values::example(ty).replace(['"', '#'], "")
                 )),
             );
             return None;
@@ -183,6 +184,7 @@ fn value(
     if !text.contains("${") {
         return;
     }
+    value.written = Some(text.clone());
     let pieces = match pieces(text) {
         Ok(pieces) => pieces,
         Err(wrong) => {

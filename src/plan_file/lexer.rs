@@ -223,18 +223,22 @@ fn word(rest: &str) -> usize {
             }
         } else if here.starts_with("//") && (url || rest[..i].ends_with(':')) {
             (url, i) = (true, i + 2);
-        } else if c == '/' && i > 0 && (here.starts_with("//") || here.starts_with("/*")) {
-            break;
-        } else if c.is_whitespace()
-            || (matches!(c, '{' | '}' | '(' | ')' | ';' | '"' | '\\'))
-            || (matches!(c, '=' | '#') && !url)
-        {
+        } else if ends_word(c, here, i, url) {
             break;
         } else {
             i += c.len_utf8();
         }
     }
     i.max(rest.chars().next().map_or(0, char::len_utf8))
+}
+
+/// Whether a bare word ends before `c`, which stands at byte `i` of it and starts `here`.
+fn ends_word(c: char, here: &str, i: usize, url: bool) -> bool {
+    let comment = i > 0 && (here.starts_with("//") || here.starts_with("/*"));
+    comment
+        || c.is_whitespace()
+        || matches!(c, '{' | '}' | '(' | ')' | ';' | '"' | '\\')
+        || (matches!(c, '=' | '#') && !url)
 }
 
 #[cfg(test)]

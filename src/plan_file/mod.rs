@@ -5,18 +5,23 @@
 mod check;
 mod decode;
 pub mod diagnostic;
+mod format;
 mod interpolate;
 mod lexer;
 mod literal;
 mod load;
 mod merge;
 mod nodes;
+mod resolved;
+pub mod schema;
 mod suggest;
 mod syntax;
 pub mod table;
 mod values;
 
 pub use crate::plan_file::diagnostic::{PlanFileError, Problem};
+pub use crate::plan_file::format::{format, format_diff};
+pub use crate::plan_file::resolved::resolved;
 
 use crate::model::ids::Address;
 use crate::model::strategy::{Place, SourceFile, Strategy};

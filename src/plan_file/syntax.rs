@@ -37,6 +37,8 @@ pub(crate) struct Value {
     pub(crate) place: Place,
     /// Where the value came from, when it is not the text itself: `${var.x}`.
     pub(crate) origin: Option<Origin>,
+    /// The text with its references, before they were resolved.
+    pub(crate) written: Option<String>,
 }
 
 /// What a value was taken from.
@@ -481,6 +483,7 @@ impl Reader<'_> {
             data: read.data,
             place,
             origin: None,
+            written: None,
         }
     }
 }
