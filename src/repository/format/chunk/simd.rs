@@ -58,15 +58,17 @@ mod x86 {
         _mm512_testn_epi16_mask,
     };
 
+    #[inline]
+    #[target_feature(enable = "avx512f")]
     fn load512(block: &[u8; 64]) -> __m512i {
-        // SAFETY: AVX-512 is there, as only `find_avx512` calls this; the load may be unaligned, and the
-        // reference is to all of its 64 bytes.
+        // SAFETY: the load may be unaligned, and the reference is to all of its 64 bytes.
         unsafe { _mm512_loadu_si512(block.as_ptr().cast()) }
     }
 
+    #[inline]
+    #[target_feature(enable = "avx2")]
     fn load256(block: &[u8; 32]) -> __m256i {
-        // SAFETY: AVX2 is there, as only `find_avx2` calls this; the load may be unaligned, and the
-        // reference is to all of its 32 bytes.
+        // SAFETY: the load may be unaligned, and the reference is to all of its 32 bytes.
         unsafe { _mm256_loadu_si256(block.as_ptr().cast()) }
     }
 

@@ -9,11 +9,16 @@ use crate::repository::format::pack::{
     WHAT, footer,
 };
 
+/// BLAKE3 is fast on long pieces, memory on those that the cache still holds.
+const HASH_STEP_BYTES: usize = 256 << 10;
+
 /// A pack being built. One that is dropped leaves nothing.
 pub struct PackWriter {
     key: PackKey,
     pack: Vec<u8>,
     hasher: blake3::Hasher,
+    /// How many bytes of the pack the hasher has seen.
+    hashed: usize,
     contents: PackFooter,
 }
 
@@ -37,12 +42,11 @@ impl PackWriter {
         let mut pack = buffer;
         pack.clear();
         pack.extend_from_slice(&header.encode());
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&pack);
         Self {
             key,
             pack,
-            hasher,
+            hasher: blake3::Hasher::new(),
+            hashed: 0,
             contents: PackFooter {
                 header,
                 frames: Vec::new(),
@@ -87,10 +91,17 @@ impl PackWriter {
         self.pack.extend_from_slice(bytes);
         let tag = self.key.seal_frame(&frame, &mut self.pack[start..]);
         self.pack.extend_from_slice(&tag);
-        self.hasher.update(&self.pack[start..]);
+        if self.pack.len() - self.hashed >= HASH_STEP_BYTES {
+            self.hash();
+        }
         self.list(blobs);
         self.contents.frames.push(frame.clone());
         Ok(frame)
+    }
+
+    fn hash(&mut self) {
+        self.hasher.update(&self.pack[self.hashed..]);
+        self.hashed = self.pack.len();
     }
 
     fn list(&mut self, blobs: &[(BlobId, u32)]) {
@@ -124,9 +135,8 @@ impl PackWriter {
 
     /// Closes the pack; with `pad`, its length says little about what is in it.
     pub fn finish(mut self, pad: bool) -> FinishedPack {
-        let start = self.pack.len();
         footer::append(&self.key, &self.contents, &mut self.pack, pad);
-        self.hasher.update(&self.pack[start..]);
+        self.hash();
         FinishedPack {
             name: Digest(*self.hasher.finalize().as_bytes()),
             bytes: self.pack,
