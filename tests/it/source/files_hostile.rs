@@ -157,7 +157,7 @@ fn what_vanishes_during_the_walk_is_a_note_and_not_a_failure() {
 fn a_directory_that_can_not_be_read_is_a_problem_with_its_path_and_the_rest_is_found() {
     let root = tree();
     fs::write(root.path().join("zz"), b"x").expect("written");
-    fs::set_permissions(root.path().join("dir"), fs::Permissions::from_mode(0)).expect("set");
+    fs::set_permissions(root.path().join("dir"), fs::Permissions::from_mode(0o000)).expect("set");
     let can_read_anything = fs::read_dir(root.path().join("dir")).is_ok();
     let (found, problems, tally) = run(request(root.path()));
     fs::set_permissions(root.path().join("dir"), fs::Permissions::from_mode(0o700)).expect("set");
