@@ -9,6 +9,7 @@ mod trees;
 
 use crate::model::ids::BlobId;
 use crate::model::tree::{Content, Node, NodeKind};
+use crate::repository::format::blob::{BlobKind, blob_id};
 use crate::repository::format::pack::PackKey;
 use crate::repository::format::tree::{LeafRef, Tree, decode_content_list, decode_tree};
 use crate::repository::index::Index;
@@ -64,6 +65,11 @@ impl Reader {
     /// Length of a blob; `None` when no confirmed pack holds it.
     pub fn blob_len(&self, id: &BlobId) -> Option<u32> {
         self.0.index.locations(id).first().map(|place| place.len)
+    }
+
+    /// The id that `data` has as content of a file, whether or not the repository holds it.
+    pub fn id_of(&self, data: &[u8]) -> BlobId {
+        blob_id(self.0.repository.keys().keyring(), BlobKind::Data, data)
     }
 
     /// The entries of the directory whose blob is `tree`, sorted by name.

@@ -1,1 +1,7 @@
-//! restore.
+//! Puts backups back. Never writes outside the target it was given, and never over something that
+//! differs unless asked. Problems are collected; what can be restored is restored.
+
+mod contents;
+pub mod files;
+
+pub use crate::restore::contents::{Contents, Sink, Unread};

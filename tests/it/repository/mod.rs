@@ -3,7 +3,7 @@
 mod crash;
 mod damage;
 mod format;
-mod given;
+pub(crate) mod given;
 mod listing;
 mod open;
 mod round_trip;

@@ -1,1 +1,6 @@
-//! Tests of `restore`.
+//! Restores: what a backup of real files becomes in a directory.
+
+mod files;
+mod given;
+mod hostile;
+mod overwrite;

@@ -1,0 +1,132 @@
+//! The directory that is restored into. Every path is opened beneath it, never through a link.
+
+use crate::source::files::Stat;
+use crate::source::files::beneath::{Links, open_beneath};
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, RenameFlags, mkdirat, openat, renameat_with, statat, unlinkat,
+};
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// An open target; `None` on a dry run into a directory that is not there.
+#[derive(Debug)]
+pub(crate) struct Target(Option<OwnedFd>);
+
+const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::CLOEXEC);
+
+impl Target {
+    pub(crate) fn open(path: &Path, dry_run: bool) -> io::Result<Self> {
+        if !dry_run {
+            fs::create_dir_all(path)?;
+        }
+        match openat(CWD, path, DIRECTORY, Mode::empty()) {
+            Err(Errno::NOENT) if dry_run => Ok(Self(None)),
+            opened => Ok(Self(Some(opened?))),
+        }
+    }
+
+    /// Opens a directory of the target.
+    pub(crate) fn directory(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
+        self.open_at(path, DIRECTORY)
+    }
+
+    pub(crate) fn open_at(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+        let root = self.0.as_ref().ok_or(Errno::NOENT)?;
+        open_beneath(root, path, flags, Links::Refuse)
+    }
+
+    /// Makes what was written survive a power cut.
+    pub(crate) fn sync(&self) -> Result<(), Errno> {
+        self.0.as_ref().map_or(Ok(()), rustix::fs::syncfs)
+    }
+}
+
+/// Status of an entry, `None` when there is none.
+pub(crate) fn status(directory: impl AsFd, name: &[u8]) -> Result<Option<Stat>, Errno> {
+    match statat(
+        directory,
+        OsStr::from_bytes(name),
+        AtFlags::SYMLINK_NOFOLLOW,
+    ) {
+        Ok(stat) => Ok(Some(stat.into())),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes a directory that only this user can look into until it is complete.
+pub(crate) fn make_directory(directory: impl AsFd, name: &[u8]) -> Result<(), Errno> {
+    mkdirat(directory, OsStr::from_bytes(name), Mode::RWXU)
+}
+
+/// The name under which an entry is made. It depends on the path alone, so what a killed run left
+/// there is found and replaced by the next.
+pub(crate) fn temporary_name(path: &[u8]) -> Vec<u8> {
+    let hash = blake3::hash(path).to_hex();
+    format!(".ccb-restore-{}", &hash[..32]).into_bytes()
+}
+
+/// Makes something under its temporary name, in place of what an earlier run may have left there.
+pub(crate) fn make_temporary<T>(
+    directory: impl AsFd,
+    name: &[u8],
+    make: impl Fn(&OsStr) -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    let name = OsStr::from_bytes(name);
+    match make(name) {
+        Err(Errno::EXIST) => {
+            unlinkat(directory, name, AtFlags::empty())?;
+            make(name)
+        }
+        made => made,
+    }
+}
+
+/// Gives a finished entry its own name. With `replace` off, nothing that appeared there meanwhile is lost.
+pub(crate) fn publish(
+    directory: impl AsFd,
+    temporary: &[u8],
+    name: &[u8],
+    replace: bool,
+) -> Result<(), Errno> {
+    let (from, to) = (OsStr::from_bytes(temporary), OsStr::from_bytes(name));
+    let flags = if replace {
+        RenameFlags::empty()
+    } else {
+        RenameFlags::NOREPLACE
+    };
+    let renamed = match renameat_with(directory.as_fd(), from, directory.as_fd(), to, flags) {
+        // File systems without that flag: look first.
+        Err(Errno::INVAL | Errno::NOSYS) if !replace => match status(directory.as_fd(), name) {
+            Ok(None) => rustix::fs::renameat(directory.as_fd(), from, directory.as_fd(), to),
+            Ok(Some(_)) => Err(Errno::EXIST),
+            Err(error) => Err(error),
+        },
+        renamed => renamed,
+    };
+    // A rename between two names of one file leaves both.
+    if renamed.is_err() || status(directory.as_fd(), temporary).is_ok_and(|left| left.is_some()) {
+        discard(directory, temporary);
+    }
+    renamed
+}
+
+/// Removes a temporary entry. That it may already be gone is all the same.
+pub(crate) fn discard(directory: impl AsFd, temporary: &[u8]) {
+    let _ = unlinkat(directory, OsStr::from_bytes(temporary), AtFlags::empty());
+}
+
+/// The directory and the name of a path.
+pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|b| *b == b'/') {
+        Some(at) => (&path[..at], &path[at + 1..]),
+        None => (b"", path),
+    }
+}
