@@ -9,7 +9,10 @@ use crate::model::strategy::{ExportKind, Keep, Level, Method, RestoreInto, Tier}
 use crate::model::units::{AsOf, Percent, Period};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 /// Everything that is to be done, and why; and what is not done, and why not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -496,5 +499,32 @@ impl Plan {
     /// The step of that id.
     pub fn step(&self, id: StepId) -> Option<&Step> {
         self.steps.iter().find(|step| step.id == id)
+    }
+}
+
+impl Summary {
+    /// Counts steps, and backups that stay although no rule keeps them.
+    pub fn of(steps: &[Step], held: &[HeldBack]) -> Self {
+        let mut counts = Self {
+            held: held.len() as u64,
+            ..Self::default()
+        };
+        let mut forgotten = BTreeSet::new();
+        for step in steps {
+            match &step.action {
+                Action::Initialize { .. } | Action::Configure { .. } => counts.change += 1,
+                Action::BackUp { .. } => counts.back_up += 1,
+                Action::Copy { .. } => counts.copy += 1,
+                Action::Verify { .. } => counts.verify += 1,
+                Action::Export { .. } => counts.export += 1,
+                // A backup that goes from three destinations is one backup.
+                Action::Forget { backup, .. } => {
+                    forgotten.insert(*backup);
+                }
+                Action::Prune { .. } => counts.prune += 1,
+            }
+        }
+        counts.forget = forgotten.len() as u64;
+        counts
     }
 }

@@ -1,1 +1,4 @@
 //! Tests of `plan`.
+
+mod compare;
+mod saved;

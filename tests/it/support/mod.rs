@@ -1,1 +1,4 @@
 //! What the tests share.
+
+pub(crate) mod plan;
+pub(crate) mod strategy;

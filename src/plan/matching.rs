@@ -1,0 +1,138 @@
+//! Finds the same step in two plans. Step numbers differ from plan to plan, so a step that speaks of
+//! "the backup that step 3 makes" is the same as one that speaks of its counterpart.
+
+use crate::plan::document::{Action, BackupRef, Plan, StepId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// For each step of `plan` that `other` has too: its id there.
+pub(crate) fn counterparts(plan: &Plan, other: &Plan) -> BTreeMap<StepId, StepId> {
+    let mut pairs = BTreeMap::new();
+    let mut taken = BTreeSet::new();
+    // `steps` stand in an order that respects `needs`: what a step speaks of is paired before it.
+    for step in &plan.steps {
+        let twin = other.steps.iter().find(|candidate| {
+            !taken.contains(&candidate.id)
+                && same(&step.action, &candidate.action, &|ours, theirs| {
+                    same_backup(plan, other, &pairs, ours, theirs)
+                })
+        });
+        if let Some(twin) = twin {
+            taken.insert(twin.id);
+            pairs.insert(step.id, twin.id);
+        }
+    }
+    pairs
+}
+
+fn same_backup(
+    plan: &Plan,
+    other: &Plan,
+    pairs: &BTreeMap<StepId, StepId>,
+    ours: BackupRef,
+    theirs: BackupRef,
+) -> bool {
+    match (ours, theirs) {
+        (BackupRef::Id(a), BackupRef::Id(b)) => a == b,
+        (BackupRef::Of(a), BackupRef::Of(b)) => pairs.get(&a) == Some(&b),
+        // What the other plan was to make has been made since.
+        (BackupRef::Id(made), BackupRef::Of(maker)) => {
+            let Some(Action::BackUp {
+                component, method, ..
+            }) = other.step(maker).map(|step| &step.action)
+            else {
+                return false;
+            };
+            plan.kept.iter().any(|kept| {
+                kept.backup == made
+                    && kept.component == *component
+                    && kept.method == *method
+                    && kept.started >= other.at.0
+            })
+        }
+        (BackupRef::Of(_), BackupRef::Id(_)) => false,
+    }
+}
+
+/// Whether two actions do the same. What is taken away must be equal to the letter; a backup is the same
+/// when it serves one of the same schedules, though its slot is a later one by now.
+fn same(
+    ours: &Action,
+    theirs: &Action,
+    same_backup: &dyn Fn(BackupRef, BackupRef) -> bool,
+) -> bool {
+    match (ours, theirs) {
+        (
+            Action::BackUp {
+                component: a,
+                method: method_a,
+                destination: to_a,
+                slots: slots_a,
+                tags: tags_a,
+                ..
+            },
+            Action::BackUp {
+                component: b,
+                method: method_b,
+                destination: to_b,
+                slots: slots_b,
+                tags: tags_b,
+                ..
+            },
+        ) => {
+            let schedules: BTreeSet<_> = slots_a.iter().map(|slot| &slot.schedule).collect();
+            let serves = if slots_a.is_empty() && slots_b.is_empty() {
+                tags_a == tags_b
+            } else {
+                slots_b
+                    .iter()
+                    .any(|slot| schedules.contains(&slot.schedule))
+            };
+            (a, method_a, to_a) == (b, method_b, to_b) && serves
+        }
+        (
+            Action::Copy {
+                component: a,
+                backup: backup_a,
+                to: to_a,
+                ..
+            },
+            Action::Copy {
+                component: b,
+                backup: backup_b,
+                to: to_b,
+                ..
+            },
+        ) => (a, to_a) == (b, to_b) && same_backup(*backup_a, *backup_b),
+        (
+            Action::Verify {
+                component: a,
+                backup: backup_a,
+                destination: at_a,
+                check: check_a,
+            },
+            Action::Verify {
+                component: b,
+                backup: backup_b,
+                destination: at_b,
+                check: check_b,
+            },
+        ) => (a, at_a, check_a) == (b, at_b, check_b) && same_backup(*backup_a, *backup_b),
+        (
+            Action::Export {
+                component: a,
+                backup: backup_a,
+                to: to_a,
+                kind: kind_a,
+                ..
+            },
+            Action::Export {
+                component: b,
+                backup: backup_b,
+                to: to_b,
+                kind: kind_b,
+                ..
+            },
+        ) => (a, to_a, kind_a) == (b, to_b, kind_b) && same_backup(*backup_a, *backup_b),
+        _ => ours == theirs,
+    }
+}
