@@ -123,11 +123,7 @@ pub struct Held {
 impl Held {
     /// Who holds it and why, unless a later release ended that.
     pub fn hold(&self) -> Option<(&str, &str)> {
-        self.annotations.iter().fold(None, |held, a| match &a.note {
-            Note::Hold { by, reason } => Some((by.as_str(), reason.as_str())),
-            Note::Release { .. } => None,
-            _ => held,
-        })
+        hold(&self.annotations)
     }
     /// Whether someone ran `ccb release` on it, and nobody held it again since.
     pub fn is_released(&self) -> bool {
@@ -161,4 +157,13 @@ pub struct Trashed {
     pub manifest: Manifest,
     /// Since when it is forgotten, and why.
     pub tomb: Tomb,
+}
+
+/// Who holds a backup and why, by what was said of it, oldest first.
+pub fn hold(annotations: &[Annotation]) -> Option<(&str, &str)> {
+    annotations.iter().fold(None, |held, a| match &a.note {
+        Note::Hold { by, reason } => Some((by.as_str(), reason.as_str())),
+        Note::Release { .. } => None,
+        _ => held,
+    })
 }

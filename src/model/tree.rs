@@ -2,6 +2,7 @@
 //! The vocabulary that a source, the repository and a restore share. Names are bytes, not text.
 
 use crate::model::ids::BlobId;
+use serde::{Deserialize, Serialize};
 use std::{
     fmt::Write,
     io::{self, Read},
@@ -102,6 +103,51 @@ pub struct Found {
     pub node: Node,
     /// Where the bytes of a regular file come from.
     pub body: Body,
+}
+
+/// Metadata of a tree's root, which has no entry in a directory: it is kept with the backup's facts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootFacts {
+    /// Permission bits, as in [`Node::mode`].
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Modification time, nanoseconds since the Unix epoch.
+    pub mtime_ns: i64,
+}
+
+impl RootFacts {
+    /// Those of a node.
+    pub fn of(node: &Node) -> Self {
+        Self {
+            mode: node.mode,
+            uid: node.uid,
+            gid: node.gid,
+            // Until the year 2262; what is beyond is kept at that.
+            mtime_ns: i64::try_from(node.mtime_ns).unwrap_or(i64::MAX),
+        }
+    }
+    /// The root as a node whose entries are in `tree`.
+    pub fn node(&self, tree: BlobId) -> Node {
+        Node {
+            name: Vec::new(),
+            kind: NodeKind::Directory { tree: Some(tree) },
+            mode: self.mode,
+            uid: self.uid,
+            gid: self.gid,
+            user: None,
+            group: None,
+            mtime_ns: self.mtime_ns.into(),
+            ctime_ns: 0,
+            inode: 0,
+            device: 0,
+            hard_link: None,
+            xattrs: Vec::new(),
+            unknown: Vec::new(),
+        }
+    }
 }
 
 /// One thing that could not be read or written, and why. The work goes on without it, and its result

@@ -10,6 +10,11 @@ use std::{fmt, str::FromStr};
 #[serde(transparent)]
 pub struct AsOf(pub Timestamp);
 
+/// An instant as people read it in output: RFC 3339 in UTC, to the minute.
+pub fn to_minute(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%MZ").to_string()
+}
+
 /// Why a text is not a unit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {

@@ -6,7 +6,7 @@ use crate::model::ids::{
 };
 use crate::model::records::{Check, Slot};
 use crate::model::strategy::{ExportKind, Keep, Level, Method, RestoreInto, Tier};
-use crate::model::units::{AsOf, Percent, Period};
+use crate::model::units::{AsOf, Percent, Period, to_minute};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -17,6 +17,8 @@ use std::{
 /// Everything that is to be done, and why; and what is not done, and why not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
+    /// Path of the plan file, as it was given.
+    pub file: String,
     /// Name of the plan file's plan.
     pub name: String,
     /// Its environment.
@@ -189,6 +191,29 @@ impl Action {
             Self::Prune { .. } => "prune",
         }
     }
+    /// What exactly it is about, in a few words: `dump 2026-11-22T02:00Z`, `9c41d7e0 -> offsite`.
+    pub fn what(&self) -> String {
+        match self {
+            Self::Initialize { destination } => destination.to_string(),
+            Self::BackUp { method, slots, .. } => match slots.iter().map(|slot| slot.at).max() {
+                Some(slot) => format!("{method} {}", to_minute(slot)),
+                None => format!("{method}, on demand"),
+            },
+            Self::Copy { backup, to, .. } => format!("{backup} -> {to}"),
+            Self::Verify { backup, destination, check, .. } => {
+                format!("{} of {backup} at {destination}", check.as_str())
+            }
+            Self::Export { kind, to, key, .. } => format!("{} {key} -> {to}", kind.as_str()),
+            Self::Configure { settings, .. } => {
+                let names: Vec<String> = settings.iter().map(|s| s.address.to_string()).collect();
+                names.join(", ")
+            }
+            Self::Forget { backup, destination, .. } => {
+                format!("{} at {destination}", backup.short())
+            }
+            Self::Prune { destination, .. } => destination.to_string(),
+        }
+    }
     /// The component it is about.
     pub fn component(&self) -> Option<&ComponentName> {
         match self {
@@ -217,6 +242,16 @@ pub enum BackupRef {
     Of(StepId),
 }
 
+impl fmt::Display for BackupRef {
+    /// The first digits of the id, or the step that makes it: `9c41d7e0`, `backup of a03`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => f.pad(&id.short()),
+            Self::Of(step) => f.pad(&format!("backup of {step}")),
+        }
+    }
+}
+
 /// A check with its parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "check", rename_all = "kebab-case")]
@@ -242,6 +277,16 @@ pub enum CheckSpec {
 }
 
 impl CheckSpec {
+    /// The word in the plan file.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Presence => "presence",
+            Self::Integrity { .. } => "integrity",
+            Self::Contents => "contents",
+            Self::RestoreTest { .. } => "restore-test",
+            Self::Encrypted => "encrypted",
+        }
+    }
     /// The kind of evidence that it leaves.
     pub fn check(&self) -> Check {
         match self {
