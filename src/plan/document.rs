@@ -200,7 +200,12 @@ impl Action {
                 None => format!("{method}, on demand"),
             },
             Self::Copy { backup, to, .. } => format!("{backup} -> {to}"),
-            Self::Verify { backup, destination, check, .. } => {
+            Self::Verify {
+                backup,
+                destination,
+                check,
+                ..
+            } => {
                 format!("{} of {backup} at {destination}", check.as_str())
             }
             Self::Export { kind, to, key, .. } => format!("{} {key} -> {to}", kind.as_str()),
@@ -208,7 +213,11 @@ impl Action {
                 let names: Vec<String> = settings.iter().map(|s| s.address.to_string()).collect();
                 names.join(", ")
             }
-            Self::Forget { backup, destination, .. } => {
+            Self::Forget {
+                backup,
+                destination,
+                ..
+            } => {
                 format!("{} at {destination}", backup.short())
             }
             Self::Prune { destination, .. } => destination.to_string(),
