@@ -1,8 +1,6 @@
 //! The one test binary: a folder per module of `src/`, and `support/` for what they share.
 // Helpers panic as tests do: clippy's own exemption ends at `#[test]` functions.
 #![allow(clippy::unwrap_used)]
-// The lint knows functions under #[test]; what they share is outside of them.
-#![allow(clippy::unwrap_used)]
 
 mod apply;
 mod architecture;

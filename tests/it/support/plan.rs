@@ -51,6 +51,7 @@ pub(crate) fn plan(steps: Vec<(Action, Vec<u32>)>) -> Plan {
         })
         .collect();
     Plan {
+        file: "plans/shop.kdl".to_owned(),
         name: "shop".to_owned(),
         environment: "production".to_owned(),
         timezone: "UTC".to_owned(),
