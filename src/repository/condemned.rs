@@ -29,22 +29,32 @@ pub(crate) struct Condemned {
     pub(crate) seen: u64,
     /// Pack to the record that condemned it.
     pub(crate) packs: BTreeMap<Digest, u64>,
+    /// Record to when it was written, by the store's clock.
+    pub(crate) written: BTreeMap<u64, Timestamp>,
 }
 
 impl Repository {
     /// Reads the whole log.
     pub(crate) async fn condemned(&self) -> Result<Condemned, RepositoryError> {
         let listing = self.store().list(layout::PRUNES).await?;
-        let numbers = listing.objects.iter().filter_map(|object| {
-            let number = object.key.as_str().strip_prefix(layout::PRUNES)?;
-            number.parse::<u64>().ok()
-        });
-        let records: Vec<PruneRecord> = stream::iter(numbers.collect::<Vec<_>>())
+        let written: BTreeMap<u64, Timestamp> = listing
+            .objects
+            .iter()
+            .filter_map(|object| {
+                let number = object.key.as_str().strip_prefix(layout::PRUNES)?;
+                Some((number.parse().ok()?, object.modified))
+            })
+            .collect();
+        let numbers: Vec<u64> = written.keys().copied().collect();
+        let records: Vec<PruneRecord> = stream::iter(numbers)
             .map(|number| self.prune_record(number))
             .buffer_unordered(8)
             .try_collect()
             .await?;
-        let mut condemned = Condemned::default();
+        let mut condemned = Condemned {
+            written,
+            ..Condemned::default()
+        };
         for record in records {
             condemned.seen = condemned.seen.max(record.number);
             let packs = record.packs.into_iter().map(|pack| (pack, record.number));

@@ -1,7 +1,7 @@
 //! What can go wrong in a repository. A caller learns whether the store, the bytes, the protocol or its
 //! own side failed; a store's own error is passed through as it is.
 
-use crate::model::ids::{BlobId, Digest};
+use crate::model::ids::{BackupId, BlobId, Digest};
 use crate::repository::format::FormatError;
 use crate::store::StoreError;
 use std::{io, sync::Arc};
@@ -73,6 +73,28 @@ pub enum RepositoryError {
     /// There was nothing to back up, not even an empty directory.
     #[error("record a backup: nothing was read")]
     NothingThere,
+    /// A backup that something was asked of is not there any more.
+    #[error("backup {id} is not there any more: it was forgotten, or the trash was emptied")]
+    Gone {
+        /// The backup.
+        id: BackupId,
+    },
+    /// A copy between repositories that name the same content differently.
+    #[error(
+        "the two repositories have different keyrings, so that equal content has different names in them; create destinations that copy from one another with the same `encryption`"
+    )]
+    OtherKeyring,
+    /// A prune found that it can not tell what is needed, and removed nothing.
+    #[error(
+        "nothing was removed, because not all that backups need can be read: {what}; `ccb check` shows which backups are hit"
+    )]
+    PruneStopped {
+        /// The first thing that can not be read.
+        what: String,
+        /// Why, where something was read.
+        #[source]
+        cause: Option<Box<RepositoryError>>,
+    },
     /// The work was given up before its end.
     #[error("interrupted")]
     Interrupted,

@@ -69,13 +69,19 @@ impl Index {
         condemned: &Condemned,
     ) -> Result<Self, RepositoryError> {
         let segments = read_segments(repository).await?;
+        let segments = segments.into_iter().map(|(_, segment)| segment).collect();
         // Packs after segments: what a segment describes was there before it.
         let packs = repository.store().list(layout::PACKS).await?;
         let condemned = condemned.packs.keys().copied().collect();
         Ok(pipeline::on_pool(move || Self::build(segments, &packs, &condemned)).await)
     }
 
-    fn build(segments: Vec<Segment>, listing: &Listing, condemned: &BTreeSet<Digest>) -> Self {
+    /// The table of these segments, as far as `listing` confirms their packs.
+    pub(crate) fn build(
+        segments: Vec<Segment>,
+        listing: &Listing,
+        condemned: &BTreeSet<Digest>,
+    ) -> Self {
         let listed = listing.objects.iter();
         let sizes: HashMap<Digest, u64> = listed
             .filter_map(|meta| Some((layout::pack_name(&meta.key)?, meta.size)))
@@ -219,7 +225,7 @@ impl Index {
 /// Reads every segment, from the cache where it is there.
 pub(crate) async fn read_segments(
     repository: &Repository,
-) -> Result<Vec<Segment>, RepositoryError> {
+) -> Result<Vec<(Meta, Segment)>, RepositoryError> {
     for _ in 1..LISTINGS_MAX {
         match read_listed_segments(repository).await {
             Err(RepositoryError::Store(e)) if e.kind == Kind::NotFound => {}
@@ -229,12 +235,16 @@ pub(crate) async fn read_segments(
     read_listed_segments(repository).await
 }
 
-async fn read_listed_segments(repository: &Repository) -> Result<Vec<Segment>, RepositoryError> {
+async fn read_listed_segments(
+    repository: &Repository,
+) -> Result<Vec<(Meta, Segment)>, RepositoryError> {
     let listing = repository.store().list(layout::INDEX).await?;
     let mut segments = Vec::with_capacity(listing.objects.len());
     // In order of name, so that equal repositories give equal tables.
     let mut read = stream::iter(&listing.objects)
-        .map(|meta| read_segment(repository, meta))
+        .map(|meta| async move {
+            Ok::<_, RepositoryError>((meta.clone(), read_segment(repository, meta).await?))
+        })
         .buffered(AT_ONCE);
     while let Some(segment) = read.next().await {
         segments.push(segment?);

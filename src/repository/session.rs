@@ -12,7 +12,7 @@ use crate::repository::format::manifest::{
 };
 use crate::repository::format::seal::{ObjectType, seal};
 use crate::repository::index::Index;
-use crate::repository::lease::{Lease, LeaseKind};
+use crate::repository::lease::{Lease, LeaseKind, Pin};
 use crate::repository::pipeline::{self, PackSink};
 use crate::repository::writer::blobs::BlobWriter;
 use crate::repository::writer::uploads::upload_all;
@@ -46,6 +46,23 @@ pub struct Draft {
     pub environment: String,
     /// zstd's level. 1 gives nearly the ratio of 3 at much more speed.
     pub compression_level: i32,
+}
+
+impl Draft {
+    /// What a manifest says of a backup that is made again.
+    pub(crate) fn of(known: &Manifest, compression_level: i32) -> Self {
+        Self {
+            id: known.id,
+            component: known.component.clone(),
+            method: known.method,
+            slots: known.slots.clone(),
+            tags: known.tags.clone(),
+            run: known.run,
+            plan: known.plan.clone(),
+            environment: known.environment.clone(),
+            compression_level,
+        }
+    }
 }
 
 /// What is known when all was read.
@@ -91,22 +108,32 @@ impl Repository {
     /// Begins a session. The parent is pinned if it is still there: see [`Session::parent`].
     pub async fn begin(
         &self,
-        mut draft: Draft,
+        draft: Draft,
         parent: Option<&ListedBackup>,
     ) -> Result<Session, RepositoryError> {
-        self.permits(Operation::Write)?;
-        draft.tags.sort();
-        let started = self.now();
-        let session = SessionId(self.random());
-        let backup_key = layout::backup(&draft.component, started, &session);
         let pins = parent.iter().map(|parent| parent.pin()).collect();
-        let fence = Some(backup_key.to_string());
-        let lease = Arc::new(Lease::take(self, session, LeaseKind::Write, fence, pins).await?);
-        let parent = match parent {
+        let mut session = self.begin_at(draft, self.now(), pins).await?;
+        session.parent = match parent {
             // Forgotten before the pin was seen: a prune may have passed over it already.
             Some(parent) if self.is_live(&parent.key).await? => Some(parent.clone()),
             _ => None,
         };
+        Ok(session)
+    }
+
+    /// Begins a session for a backup whose reading began at `started`.
+    pub(crate) async fn begin_at(
+        &self,
+        mut draft: Draft,
+        started: Timestamp,
+        pins: Vec<Pin>,
+    ) -> Result<Session, RepositoryError> {
+        self.permits(Operation::Write)?;
+        draft.tags.sort();
+        let session = SessionId(self.random());
+        let backup_key = layout::backup(&draft.component, started, &session);
+        let fence = Some(backup_key.to_string());
+        let lease = Arc::new(Lease::take(self, session, LeaseKind::Write, fence, pins).await?);
         let index = Arc::new(Index::load(self, &lease.condemned).await?);
         let (sink, packs) = PackSink::new();
         let writer = Arc::new(BlobWriter::new(
@@ -123,7 +150,7 @@ impl Repository {
             draft,
             backup_key,
             started,
-            parent,
+            parent: None,
             index,
             writer,
             uploads: Some(tokio::spawn(uploads)),
@@ -132,7 +159,7 @@ impl Repository {
     }
 
     /// Whether there is such a backup, and it was not forgotten.
-    async fn is_live(&self, backup: &Key) -> Result<bool, RepositoryError> {
+    pub(crate) async fn is_live(&self, backup: &Key) -> Result<bool, RepositoryError> {
         let there = self.store().list(backup.as_str()).await?;
         let tomb = layout::tomb(backup);
         let forgotten = self.store().list(tomb.as_str()).await?;
@@ -207,6 +234,37 @@ impl Session {
         let written = self.written.take().ok_or(RepositoryError::NothingThere)?;
         self.finish_uploads().await?;
         let manifest = self.manifest(written, commit).await?;
+        self.put_manifest(manifest).await
+    }
+
+    /// Commits what is known from another manifest: of the same backup elsewhere, or of one in the trash.
+    pub(crate) async fn commit_known(
+        mut self,
+        known: Manifest,
+    ) -> Result<Manifest, RepositoryError> {
+        self.finish_uploads().await?;
+        let (new_bytes, stored_bytes) = self.writer.counts();
+        let manifest = Manifest {
+            session: self.lease.session,
+            epoch: self.repository.keys().keyring().epoch(),
+            server_time: self.server_time().await?,
+            stats: Stats {
+                new_bytes,
+                stored_bytes,
+                ..known.stats
+            },
+            ..known
+        };
+        self.put_manifest(manifest).await
+    }
+
+    /// Takes blobs that were not cut here.
+    pub(crate) fn blobs(&self) -> &Arc<BlobWriter> {
+        &self.writer
+    }
+
+    /// The last write of the session, and the one that counts.
+    async fn put_manifest(&self, manifest: Manifest) -> Result<Manifest, RepositoryError> {
         let key = &self.backup_key;
         let (keys, salt) = (self.repository.keys(), self.repository.random());
         let sealed = seal(
@@ -218,16 +276,23 @@ impl Session {
         );
         self.lease.confirm().await?;
         let object = Bytes::from(sealed);
-        match self
-            .repository
-            .store()
-            .put(key, object.clone(), Put::New)
-            .await
-        {
+        let store = self.repository.store();
+        match store.put(key, object.clone(), Put::New).await {
             Err(e) if e.kind == Kind::AlreadyExists => self.who_was_first(&object).await?,
             put => put?,
         }
         Ok(manifest)
+    }
+
+    /// The store's clock.
+    async fn server_time(&self) -> Result<Timestamp, RepositoryError> {
+        let lease = layout::lease(&self.lease.session, "start");
+        Ok(self
+            .repository
+            .store()
+            .list(lease.as_str())
+            .await?
+            .server_time)
     }
 
     async fn finish_uploads(&mut self) -> Result<(), RepositoryError> {
@@ -250,8 +315,6 @@ impl Session {
         errors.extend(commit.errors);
         errors.truncate(ERRORS_MAX);
         let draft = &self.draft;
-        let lease = layout::lease(&self.lease.session, "start");
-        let listing = self.repository.store().list(lease.as_str()).await?;
         Ok(Manifest {
             v: Version,
             id: draft.id,
@@ -268,7 +331,7 @@ impl Session {
             host: self.repository.surroundings().host.clone(),
             started: self.started,
             finished: written.finished,
-            server_time: listing.server_time,
+            server_time: self.server_time().await?,
             root: written.root,
             session: self.lease.session,
             epoch: self.repository.keys().keyring().epoch(),

@@ -104,6 +104,11 @@ impl BlobWriter {
         Ok(id)
     }
 
+    /// Whether the repository holds this blob, and a backup may refer to it.
+    pub(crate) fn is_known(&self, id: &BlobId) -> bool {
+        self.index.may_refer_to(id)
+    }
+
     /// Whether the caller must store this blob: nobody has, and nobody else will.
     pub(crate) fn claim(&self, id: &BlobId) -> bool {
         if self.index.may_refer_to(id) {

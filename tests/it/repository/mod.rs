@@ -6,5 +6,6 @@ mod format;
 pub(crate) mod given;
 mod listing;
 mod open;
+mod pruning;
 mod round_trip;
 mod sessions;

@@ -1,0 +1,153 @@
+//! What is needed and what is there, listed in the order that makes it safe to conclude from: backups
+//! before leases, so that what is forgotten between the two is seen as pinned; packs last.
+
+use crate::model::ids::{BlobId, Digest};
+use crate::repository::condemned::Condemned;
+use crate::repository::format::index::Segment;
+use crate::repository::index::{Index, read_segments};
+use crate::repository::reach::reach;
+use crate::repository::sessions::Sessions;
+use crate::repository::{Reader, Repository, RepositoryError, layout, pipeline};
+use crate::store::{Listing, Meta};
+use jiff::{SignedDuration, Timestamp};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// Ended sessions keep their leases for at least so long, and no survey may take longer: a session
+/// that committed after the backups were listed still shows its pins when the leases are.
+pub(super) const LEASES_KEPT_MIN: SignedDuration = SignedDuration::from_hours(2);
+
+/// What is needed and what is there.
+pub(super) struct Survey {
+    pub(super) log: Condemned,
+    pub(super) sessions: Sessions,
+    pub(super) segments: Vec<(Meta, Segment)>,
+    /// Every pack that the store lists, described by a segment or not.
+    pub(super) packs: BTreeMap<Digest, Meta>,
+    pub(super) index: Arc<Index>,
+    /// Every blob that a backup or a session stands on, and where it is.
+    needed: BTreeMap<BlobId, Vec<u32>>,
+}
+
+impl Survey {
+    /// Lists and reads everything. `log`: the log of condemned packs, if it is to be that of before; or
+    /// else it is read when the roots are known. `since`: the store's clock at some time before.
+    pub(super) async fn take(
+        repository: &Repository,
+        log: Option<Condemned>,
+        since: Timestamp,
+    ) -> Result<Self, RepositoryError> {
+        let mut roots = backup_roots(repository).await?;
+        let sessions = repository.sessions().await?;
+        if sessions.server_time.duration_since(since) > LEASES_KEPT_MIN {
+            return Err(stopped("listing took hours; run again"));
+        }
+        if let Some(hidden) = sessions
+            .all
+            .iter()
+            .find(|one| one.hides_pins(sessions.server_time))
+        {
+            return Err(stopped(format!("the lease of session {}", hidden.id)));
+        }
+        roots.extend(sessions.roots());
+        let log = match log {
+            Some(log) => log,
+            None => repository.condemned().await?,
+        };
+        let segments = read_segments(repository).await?;
+        let listing = repository.store().list(layout::PACKS).await?;
+        let index = Arc::new(build_index(&segments, &listing, &log).await);
+        let reader = Reader::new(repository.clone(), index.clone());
+        let needed = needed(&reader, &index, roots).await?;
+        Ok(Self {
+            log,
+            sessions,
+            segments,
+            packs: by_name(listing),
+            index,
+            needed,
+        })
+    }
+
+    /// Where each needed blob is, as numbers of packs; there is at least one.
+    pub(super) fn needed(&self) -> impl Iterator<Item = &[u32]> {
+        self.needed.values().map(Vec::as_slice)
+    }
+}
+
+/// The roots of all backups, those in the trash included. One that can not be read stops everything.
+async fn backup_roots(repository: &Repository) -> Result<BTreeSet<BlobId>, RepositoryError> {
+    let holdings = repository.list().await?;
+    let matters = |key: &str| key.starts_with(layout::BACKUPS) || key.starts_with(layout::TOMBS);
+    if let Some(damaged) = holdings
+        .damaged
+        .iter()
+        .find(|object| matters(object.key.as_str()))
+    {
+        let cause = RepositoryError::object(&damaged.key, damaged.cause.clone());
+        return Err(stopped_by(format!("`{}`", damaged.key), cause));
+    }
+    let live = holdings.backups.iter();
+    let all = live.chain(holdings.trashed.iter().map(|trashed| &trashed.backup));
+    Ok(all.map(|backup| backup.manifest.root).collect())
+}
+
+async fn build_index(segments: &[(Meta, Segment)], listing: &Listing, log: &Condemned) -> Index {
+    let segments = segments
+        .iter()
+        .map(|(_, segment)| segment.clone())
+        .collect();
+    let listing = listing.clone();
+    let condemned = log.packs.keys().copied().collect();
+    pipeline::on_pool(move || Index::build(segments, &listing, &condemned)).await
+}
+
+fn by_name(listing: Listing) -> BTreeMap<Digest, Meta> {
+    let named = listing.objects.into_iter();
+    named
+        .filter_map(|meta| Some((layout::pack_name(&meta.key)?, meta)))
+        .collect()
+}
+
+async fn needed(
+    reader: &Reader,
+    index: &Index,
+    roots: BTreeSet<BlobId>,
+) -> Result<BTreeMap<BlobId, Vec<u32>>, RepositoryError> {
+    let reach = reach(reader, roots).await?;
+    if let Some((id, cause)) = reach.unreadable.iter().next() {
+        return Err(stopped_by(format!("tree {id}"), cause.clone()));
+    }
+    let mut needed = BTreeMap::new();
+    let mut rest: Vec<BlobId> = reach.blobs().copied().collect();
+    while let Some(id) = rest.pop() {
+        if needed.contains_key(&id) {
+            continue;
+        }
+        let places = index.locations(&id);
+        if places.is_empty() {
+            let cause = RepositoryError::BlobMissing { id };
+            return Err(stopped_by(format!("blob {id}"), cause));
+        }
+        // What a frame is a delta against is needed as much as the frame.
+        rest.extend(places.iter().flat_map(|place| &place.frame.bases));
+        needed.insert(id, places.iter().map(|place| place.pack).collect());
+    }
+    Ok(needed)
+}
+
+fn stopped(what: impl Into<String>) -> RepositoryError {
+    RepositoryError::PruneStopped {
+        what: what.into(),
+        cause: None,
+    }
+}
+
+fn stopped_by(what: String, cause: RepositoryError) -> RepositoryError {
+    RepositoryError::PruneStopped {
+        what,
+        cause: Some(Box::new(cause)),
+    }
+}
