@@ -284,6 +284,9 @@ fn properties(
             continue;
         };
         if let Err(misfit) = values::check(known.ty, known.name, &property.value) {
+            if known.ty == Type::EnvName {
+                secrets.push(property.value.place);
+            }
             let help = format!(
                 "{}={}",
                 known.name,

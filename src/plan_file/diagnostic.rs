@@ -11,14 +11,37 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 /// Everything that is wrong with a plan file and what it includes, sorted by place.
 #[derive(Debug, Clone)]
 pub struct PlanFileError {
-    /// At least one error, and the warnings that were found besides.
+    /// At least one error, and the warnings that were found besides; the first [`SHOWN_MAX`].
     pub problems: Vec<Problem>,
+    /// How many problems there are beyond these.
+    pub left_out: usize,
+}
+
+/// Nobody reads more problems in one go.
+const SHOWN_MAX: usize = 200;
+
+impl PlanFileError {
+    /// An error of `problems` in `files`; text at `secrets` is not shown.
+    pub fn new(problems: Vec<Problem>, files: &[SourceFile], secrets: &[Place]) -> Self {
+        let mut problems = sorted(problems);
+        let left_out = problems.len().saturating_sub(SHOWN_MAX);
+        problems.truncate(SHOWN_MAX);
+        attach(&mut problems, files, secrets);
+        Self { problems, left_out }
+    }
 }
 
 impl fmt::Display for PlanFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is_error = |p: &&Problem| p.severity == Severity::Error;
         match self.problems.iter().filter(is_error).count() {
+            n if self.left_out > 0 => {
+                let all = self.problems.len() + self.left_out;
+                write!(
+                    f,
+                    "{all} problems in the plan file, the first {n} are shown"
+                )
+            }
             1 => f.write_str("1 error in the plan file"),
             n => write!(f, "{n} errors in the plan file"),
         }
@@ -134,17 +157,28 @@ impl Problem {
     }
 }
 
-/// Sorts problems by place, drops repetitions, and gives each the texts that it points into.
-/// `secrets` are blotted out of what is shown.
-pub fn finish(mut problems: Vec<Problem>, files: &[SourceFile], secrets: &[Place]) -> Vec<Problem> {
+/// Warnings, sorted by place and with the texts that they point into.
+pub fn warnings(problems: Vec<Problem>, files: &[SourceFile]) -> Vec<Problem> {
+    let mut problems = sorted(problems);
+    attach(&mut problems, files, &[]);
+    problems
+}
+
+/// Sorts problems by place and drops repetitions.
+fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems.sort_by(|a, b| a.key().cmp(&b.key()));
     problems.dedup_by(|a, b| a.key() == b.key());
+    problems
+}
+
+/// Gives each problem the texts that it points into.
+fn attach(problems: &mut [Problem], files: &[SourceFile], secrets: &[Place]) {
     let texts: Vec<Arc<PlanText>> = files
         .iter()
         .enumerate()
         .map(|(index, file)| Arc::new(PlanText::new(index, file, secrets)))
         .collect();
-    for problem in &mut problems {
+    for problem in problems {
         let Some(home) = problem.marks.first().map(|m| m.place.file) else {
             continue;
         };
@@ -156,7 +190,6 @@ pub fn finish(mut problems: Vec<Problem>, files: &[SourceFile], secrets: &[Place
             .filter_map(|file| Elsewhere::new(problem, texts.get(file)?, file))
             .collect();
     }
-    problems
 }
 
 /// All problems as a terminal shows them.

@@ -3,21 +3,18 @@
 //! would say anything else, the formatter refuses.
 
 use crate::model::strategy::{Place, SourceFile};
-use crate::plan_file::diagnostic::{PlanFileError, Problem, finish};
+use crate::plan_file::diagnostic::{PlanFileError, Problem};
 use crate::plan_file::lexer::{Kind, Token, lex};
 use crate::plan_file::syntax::{self, Element};
 
 /// `text` in the one layout; `path` is for messages.
 pub fn format(path: &str, text: &str) -> Result<String, PlanFileError> {
-    let refuse = |problems| PlanFileError {
-        problems: finish(
-            problems,
-            &[SourceFile {
-                path: path.to_owned(),
-                text: text.to_owned(),
-            }],
-            &[],
-        ),
+    let refuse = |problems| {
+        let file = SourceFile {
+            path: path.to_owned(),
+            text: text.to_owned(),
+        };
+        PlanFileError::new(problems, &[file], &[])
     };
     let mut problems = Vec::new();
     let before = syntax::read(0, text, &mut problems);

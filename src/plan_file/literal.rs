@@ -78,11 +78,12 @@ pub(crate) struct Mistake {
     pub(crate) help: String,
 }
 
-/// Reads `text`, one token of `kind`. With a mistake the value is what was probably meant.
+/// Reads `text`, one token of `kind`. With a mistake the value is what was probably meant, or `Null`
+/// when that is not known.
 pub(crate) fn read(text: &str, kind: Kind) -> Read {
     match kind {
         Kind::Text { closed: false } => wrong(
-            Data::Text(String::new()),
+            Data::Null,
             "ccb::kdl::unclosed_string",
             0..text.find('\n').unwrap_or(text.len()),
             "a string is never closed".to_owned(),
@@ -221,9 +222,12 @@ fn word(text: &str) -> Read {
         "true" => Data::Bool(true),
         "false" => Data::Bool(false),
         "null" => Data::Null,
+        _ if code == "ccb::kdl::list" => Data::Null,
         _ if code == "ccb::kdl::single_quotes" => Data::Text(text.trim_matches('\'').to_owned()),
-        _ if code == "ccb::kdl::list" => Data::Text(text.trim_matches(['[', ']', ',']).to_owned()),
-        _ if code == "ccb::kdl::comma" => Data::Text(text.trim_end_matches(',').to_owned()),
+        _ if code == "ccb::kdl::comma" => {
+            let meant = text.trim_end_matches(',');
+            number(meant).unwrap_or_else(|| Data::Text(meant.to_owned()))
+        }
         _ => as_text,
     };
     wrong(data, code, 0..text.len(), message, &label, help)
@@ -292,7 +296,7 @@ fn single_line(text: &str) -> Read {
                 let len = rest.chars().next().map_or(0, char::len_utf8);
                 let start = at + 1;
                 return wrong(
-                    Data::Text(body.to_owned()),
+                    Data::Null,
                     "ccb::kdl::escape",
                     start..start + 1 + len,
                     format!("`\\{}` is no escape", &rest[..len]),
@@ -351,7 +355,7 @@ fn multi_line(text: &str) -> Read {
     match parsed.as_ref().and_then(|entry| entry.value().as_string()) {
         Some(value) => right(Data::Text(value.to_owned())),
         None => wrong(
-            Data::Text(String::new()),
+            Data::Null,
             "ccb::kdl::multi_line_string",
             0..text.find('\n').unwrap_or(text.len()),
             "a multi-line string that is none".to_owned(),

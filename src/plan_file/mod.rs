@@ -18,14 +18,16 @@ mod suggest;
 mod syntax;
 pub mod table;
 mod values;
+mod var_file;
 
 pub use crate::plan_file::diagnostic::{PlanFileError, Problem};
 pub use crate::plan_file::format::{format, format_diff};
 pub use crate::plan_file::resolved::resolved;
+pub use crate::plan_file::var_file::var_file;
 
 use crate::model::ids::Address;
 use crate::model::strategy::{Place, SourceFile, Strategy};
-use crate::plan_file::diagnostic::finish;
+use crate::plan_file::diagnostic::warnings;
 use crate::plan_file::interpolate::Uses;
 use crate::plan_file::literal::Data;
 use crate::plan_file::syntax::Element;
@@ -72,15 +74,14 @@ pub struct Parsed {
 /// Reads a plan file and everything it includes.
 pub fn parse(request: &Request<'_>) -> Result<Parsed, PlanFileError> {
     let mut problems = Vec::new();
-    let merged = merged(request, &mut problems);
+    let merged = merged(request, &mut problems)?;
     let mut strategy = decode::strategy(&merged.elements, &mut problems);
     if !problems.is_empty() {
         problems.extend(merged.uses.warnings);
-        let problems = finish(problems, &merged.files, &merged.secrets);
-        return Err(PlanFileError { problems });
+        return Err(PlanFileError::new(problems, &merged.files, &merged.secrets));
     }
-    let mut warnings = merged.uses.warnings;
-    warnings.extend(unset_secrets(&strategy, &merged.elements, request));
+    let mut unsure = merged.uses.warnings;
+    unsure.extend(unset_secrets(&strategy, &merged.elements, request));
     strategy.variables = merged
         .variables
         .iter()
@@ -93,7 +94,7 @@ pub fn parse(request: &Request<'_>) -> Result<Parsed, PlanFileError> {
     strategy.env_names.dedup();
     strategy.env_in_values = merged.uses.env;
     strategy.unused = merged.unused;
-    let warnings = finish(warnings, &merged.files, &[]);
+    let warnings = warnings(unsure, &merged.files);
     strategy.files = merged.files;
     Ok(Parsed { strategy, warnings })
 }
@@ -108,8 +109,34 @@ struct Merged {
     secrets: Vec<Place>,
 }
 
-fn merged(request: &Request<'_>, problems: &mut Vec<Problem>) -> Merged {
+/// Mistakes after which nobody knows what belongs to what, or what else there is: with one of them,
+/// complaints about the meaning would be noise.
+const STRUCTURE: [&str; 9] = [
+    "ccb::kdl::too_large",
+    "ccb::kdl::too_deep",
+    "ccb::kdl::unclosed_block",
+    "ccb::kdl::unopened_block",
+    "ccb::kdl::unclosed_comment",
+    "ccb::kdl::unclosed_string",
+    "ccb::kdl::unexpected",
+    "ccb::config::include",
+    "ccb::config::include_cycle",
+];
+
+fn merged(request: &Request<'_>, problems: &mut Vec<Problem>) -> Result<Merged, PlanFileError> {
     let loaded = load::load(request.path, request.text, request.read, problems);
+    if problems.iter().any(|p| STRUCTURE.contains(&p.code)) {
+        let mut secrets = Vec::new();
+        check::shape(
+            "file",
+            None,
+            &loaded.elements,
+            &mut Vec::new(),
+            &mut secrets,
+        );
+        let problems = std::mem::take(problems);
+        return Err(PlanFileError::new(problems, &loaded.files, &secrets));
+    }
     let mut elements = loaded.elements;
     let mut uses = Uses::default();
     let variables = interpolate::variables(&mut elements, request, &mut uses, problems);
@@ -130,14 +157,14 @@ fn merged(request: &Request<'_>, problems: &mut Vec<Problem>) -> Merged {
         check::missing("file", element, problems);
     }
     let unused = unused(&elements, &used_templates, &uses.variables);
-    Merged {
+    Ok(Merged {
         files: loaded.files,
         elements,
         variables,
         uses,
         unused,
         secrets,
-    }
+    })
 }
 
 fn unused(

@@ -83,7 +83,7 @@ pub const NODES: &[Node] = &[
         .props(&[prop("preset", PRESETS).must()]),
     node("file", "notify", ANY, "who hears of runs").arg("name", Name),
 
-    node("apply", "parallelism", MAYBE, "steps at once").arg("n", int(1, 64)).or("4"),
+    node("apply", "parallelism", MAYBE, "steps at once").arg("count", int(1, 64)).or("4"),
     node("apply", "lock-timeout", MAYBE, "how long to wait for another run's lock").arg("duration", Duration).or("\"0s\""),
     node("apply", "plan-max-age", MAYBE, "a saved plan older than this is stale").arg("duration", Duration).or("\"24h\""),
     node("apply", "forget-limit", MAYBE, "a plan that forgets more than this is blocked")
@@ -160,15 +160,15 @@ pub const NODES: &[Node] = &[
         .props(&[prop("to", Text).must(), prop("region", Text), prop("max-lag", Duration).or("\"24h\"")]).only(S3),
     node("source", "on-drift", MAYBE, "`fix` turns drift into steps").arg("mode", Choice(&["report", "fix"])).only(S3).or("\"report\""),
 
-    node("retain", "last", ANY, "the newest N").arg("n", COUNT).props(AMONG),
-    node("retain", "hourly", ANY, "the N newest hours that have one").arg("n", COUNT).props(&[METHOD, SCHEDULE, TAG, prop("pick", PICK).or("\"last\"")]),
-    node("retain", "daily", ANY, "the N newest days that have one").arg("n", COUNT).props(&[METHOD, SCHEDULE, TAG, prop("pick", PICK).or("\"last\"")]),
+    node("retain", "last", ANY, "the newest N").arg("count", COUNT).props(AMONG),
+    node("retain", "hourly", ANY, "the N newest hours that have one").arg("count", COUNT).props(&[METHOD, SCHEDULE, TAG, prop("pick", PICK).or("\"last\"")]),
+    node("retain", "daily", ANY, "the N newest days that have one").arg("count", COUNT).props(&[METHOD, SCHEDULE, TAG, prop("pick", PICK).or("\"last\"")]),
     node("retain", "weekly", ANY, "the N newest weeks that have one, each starting on that weekday")
-        .arg("n", COUNT).props(&[prop("on", Day).or("\"sunday\""), METHOD, SCHEDULE, TAG, prop("pick", PICK).or("\"first\"")]),
+        .arg("count", COUNT).props(&[prop("on", Day).or("\"sunday\""), METHOD, SCHEDULE, TAG, prop("pick", PICK).or("\"first\"")]),
     node("retain", "monthly", ANY, "the N newest months that have one, each starting on that day")
-        .arg("n", COUNT).props(&[prop("on", Day).or("1"), METHOD, SCHEDULE, TAG, prop("pick", PICK).or("\"first\"")]),
+        .arg("count", COUNT).props(&[prop("on", Day).or("1"), METHOD, SCHEDULE, TAG, prop("pick", PICK).or("\"first\"")]),
     node("retain", "yearly", ANY, "the N newest years that have one, each starting on that day")
-        .arg("n", COUNT).props(&[prop("on", DayOfYear).or("\"01-01\""), METHOD, SCHEDULE, TAG, prop("pick", PICK).or("\"first\"")]),
+        .arg("count", COUNT).props(&[prop("on", DayOfYear).or("\"01-01\""), METHOD, SCHEDULE, TAG, prop("pick", PICK).or("\"first\"")]),
     node("retain", "within", ANY, "everything younger").arg("duration", Duration).props(AMONG),
     node("retain", "pitr", MAYBE, "the bases and WAL that reach any moment that long back (CCB215)").arg("duration", Duration),
     node("retain", "all", ANY, "everything, or until that has happened")

@@ -2,7 +2,7 @@
 //! with the place that it came from. It reads back as the same plan.
 
 use crate::model::strategy::{Place, SourceFile};
-use crate::plan_file::diagnostic::{PlanFileError, finish};
+use crate::plan_file::diagnostic::PlanFileError;
 use crate::plan_file::literal::quote;
 use crate::plan_file::syntax::{Element, Origin, Value};
 use crate::plan_file::table::{children, find};
@@ -11,11 +11,10 @@ use crate::plan_file::{Request, decode, merged};
 /// Prints the resolved plan, or gives back why there is none.
 pub fn resolved(request: &Request<'_>) -> Result<String, PlanFileError> {
     let mut problems = Vec::new();
-    let merged = merged(request, &mut problems);
+    let merged = merged(request, &mut problems)?;
     decode::strategy(&merged.elements, &mut problems);
     if !problems.is_empty() {
-        let problems = finish(problems, &merged.files, &merged.secrets);
-        return Err(PlanFileError { problems });
+        return Err(PlanFileError::new(problems, &merged.files, &merged.secrets));
     }
     let mut blocks = Vec::new();
     for element in &merged.elements {

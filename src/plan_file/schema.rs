@@ -38,15 +38,20 @@ fn kdl_node(node: &Node, depth: usize, out: &mut String) {
         out.push_str(&format!("{inner}}}\n"));
     }
     for prop in node.props {
-        out.push_str(&format!("{inner}prop {} {{\n", quote(prop.name)));
+        let mut about = String::new();
         if prop.required {
-            out.push_str(&format!("{inner}    required #true\n"));
+            about.push_str(&format!("{inner}    required #true\n"));
         }
-        kdl_type(prop.ty, depth + 2, out);
+        kdl_type(prop.ty, depth + 2, &mut about);
         if let Some(default) = prop.default {
-            out.push_str(&format!("{inner}    default {default}\n"));
+            about.push_str(&format!("{inner}    default {default}\n"));
         }
-        out.push_str(&format!("{inner}}}\n"));
+        let block = if about.is_empty() {
+            String::new()
+        } else {
+            format!(" {{\n{about}{inner}}}")
+        };
+        out.push_str(&format!("{inner}prop {}{block}\n", quote(prop.name)));
     }
     if node.name == "template" {
         out.push_str(&format!("{inner}children ref=#\"[id=\"component\"]\"#\n"));

@@ -31,7 +31,7 @@ pub(crate) fn did_you_mean<'a>(
     }
     let all: Vec<String> = known.into_iter().map(quoted).collect();
     match all.as_slice() {
-        [] => "there is none to choose from".to_owned(),
+        [] => "none is defined".to_owned(),
         [one] => format!("write {one}"),
         _ => format!("use one of {}", all.join(", ")),
     }

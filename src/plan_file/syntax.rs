@@ -290,6 +290,8 @@ impl Reader<'_> {
     fn entries(&mut self, element: &mut Element, name_end: usize) {
         let mut end = name_end;
         let mut dropped = false;
+        // Brackets and commas come in numbers: one complaint per node is enough.
+        let mut told = false;
         loop {
             self.skip(dropped);
             let Some(token) = self.peek() else { return };
@@ -306,7 +308,24 @@ impl Reader<'_> {
                     if !dropped {
                         element.children.extend(children);
                     }
-                    self.after_children();
+                    if self.after_children() {
+                        return;
+                    }
+                }
+                Kind::Word if token.of(self.text).chars().all(|c| "[],".contains(c)) => {
+                    self.at += 1;
+                    if !std::mem::replace(&mut told, true) {
+                        self.punctuation(token);
+                    }
+                    end = usize::MAX;
+                }
+                Kind::Hash
+                    if literal::read(token.of(self.text), token.kind)
+                        .mistake
+                        .is_some() =>
+                {
+                    self.at += 1;
+                    self.value(token);
                 }
                 Kind::Word | Kind::Text { .. } | Kind::Hash | Kind::ParenOpen => {
                     if token.start == end {
@@ -350,7 +369,7 @@ impl Reader<'_> {
             .peek()
             .filter(|t| matches!(t.kind, Kind::Word | Kind::Text { .. } | Kind::Hash));
         let Some(token) = value_token else {
-            let help = format!("write {}=\"...\"", key.of(self.text));
+            let help = format!("write {}=... with a value, or remove it", key.of(self.text));
             self.wrong(
                 "ccb::kdl::missing_value",
                 "a property without a value",
@@ -380,8 +399,9 @@ impl Reader<'_> {
         token.end
     }
 
-    /// Behind a block only the end of its node may stand.
-    fn after_children(&mut self) {
+    /// Behind a block only the end of its node may stand. Tells whether something else does: it is
+    /// read as the next node.
+    fn after_children(&mut self) -> bool {
         self.skip(false);
         if let Some(token) = self.peek()
             && matches!(token.kind, Kind::Word | Kind::Text { .. } | Kind::Hash)
@@ -393,9 +413,9 @@ impl Reader<'_> {
                 "the node has ended",
                 "start a new line after `}`",
             );
-            // What it says cannot be placed; it is read to know where it ends.
-            self.node();
+            return true;
         }
+        false
     }
 
     /// Skips `(type)`, which means nothing in a plan file.
@@ -429,20 +449,30 @@ impl Reader<'_> {
     }
 
     fn glued(&mut self, token: Token) {
-        let (message, help) = if token.of(self.text).starts_with(',') {
-            (
-                "values are separated by spaces, not commas",
-                "remove the comma",
-            )
-        } else {
-            ("a space is missing", "put a space before it")
-        };
         self.wrong(
             "ccb::kdl::missing_space",
-            message,
+            "a space is missing",
             token,
             "no space before it",
-            help,
+            "put a space before it",
+        );
+    }
+
+    fn punctuation(&mut self, token: Token) {
+        let (code, message) = if token.of(self.text).contains(['[', ']']) {
+            ("ccb::kdl::list", "KDL has no lists in brackets")
+        } else {
+            (
+                "ccb::kdl::comma",
+                "values are separated by spaces, not commas",
+            )
+        };
+        self.wrong(
+            code,
+            message,
+            token,
+            "not KDL",
+            "write the values one after another: \"a\" \"b\"",
         );
     }
 
@@ -469,6 +499,7 @@ impl Reader<'_> {
     fn value(&mut self, token: Token) -> Value {
         let read = literal::read(token.of(self.text), token.kind);
         let place = self.place(token);
+        let unknown = read.mistake.is_some() && read.data == Data::Null;
         if let Some(mistake) = read.mistake {
             let at = Place {
                 start: place.start + mistake.range.start,
@@ -482,7 +513,7 @@ impl Reader<'_> {
         Value {
             data: read.data,
             place,
-            origin: None,
+            origin: unknown.then(|| Origin::Unset(String::new())),
             written: None,
         }
     }

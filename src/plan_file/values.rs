@@ -25,7 +25,7 @@ pub(crate) fn check(ty: Type, what: &str, value: &Value) -> Result<(), Misfit> {
             help: format!("write {}", example(ty)),
         });
     };
-    check_text(ty, &text).map_err(|why| Misfit {
+    check_text(ty, what, &text).map_err(|why| Misfit {
         message: match &value.origin {
             // What the environment holds may be a secret: it is named, not shown.
             Some(Origin::Env(name)) => {
@@ -61,102 +61,78 @@ pub(crate) fn as_text(ty: Type, value: &Value) -> Option<String> {
     }
 }
 
-fn check_text(ty: Type, text: &str) -> Result<(), Misfit> {
-    let from = |why: Option<String>| match why {
-        None => Ok(()),
-        Some(message) => Err(Misfit {
-            message,
-            help: format!("write {}", example(ty)),
-        }),
+fn check_text(ty: Type, what: &str, text: &str) -> Result<(), Misfit> {
+    let misfit = |message: String| {
+        let help = format!("write {}", example(ty));
+        Err(Misfit { message, help })
     };
-    let unless = |fine: bool, message: String| from((!fine).then_some(message));
     match ty {
-        Type::Name => unless(
-            is_name(text),
-            format!("\"{text}\" is not a name: a-z, 0-9 and -, starting with a letter"),
-        ),
-        Type::VariableName => unless(
-            is_name(&text.replace('_', "-")) && !text.starts_with('_'),
-            format!("\"{text}\" is not a variable name: a-z, 0-9, - and _, starting with a letter"),
-        ),
-        Type::Integer { min, max } => {
-            let fine = text.parse::<i64>().is_ok_and(|n| (min..=max).contains(&n));
-            from((!fine).then(|| {
-                if min == max {
-                    format!("{text} is not {min}, the only one there is")
-                } else {
-                    format!("{text} is not a whole number from {min} to {max}")
-                }
-            }))
-        }
-        Type::Boolean => unless(
-            matches!(text, "true" | "false"),
-            format!("\"{text}\" is not a boolean"),
-        ),
-        Type::Duration => from(
-            text.parse::<Period>()
-                .err()
-                .map(|_| format!("\"{text}\" is not a duration: a number and s, m, h, d or w")),
-        ),
-        Type::Size => from(
-            text.parse::<Size>()
-                .err()
-                .map(|_| format!("\"{text}\" is not a size: a number and B, KiB, MiB, GiB or TiB")),
-        ),
-        Type::Percent => from(
-            text.parse::<Percent>()
-                .err()
-                .map(|_| format!("\"{text}\" is not a percentage: 0 to 100 and %")),
-        ),
-        Type::Time => from(
-            text.parse::<TimeOfDay>()
-                .err()
-                .map(|_| format!("\"{text}\" is not a time of day: HH:MM")),
-        ),
-        Type::Day => text.parse::<Day>().map(|_| ()).map_err(|_| Misfit {
-            message: format!(
-                "\"{text}\" is not a day: a weekday, or a day of the month from 1 to 28"
-            ),
-            help: did_you_mean(text, WEEKDAYS, '"'),
-        }),
-        Type::DayOfYear => from(
-            text.parse::<DayOfYear>()
-                .err()
-                .map(|_| format!("\"{text}\" is not a day that every year has: MM-DD")),
-        ),
-        Type::Date => unless(
-            text.len() == 10 && text.parse::<jiff::civil::Date>().is_ok(),
-            format!("\"{text}\" is not a date: YYYY-MM-DD"),
-        ),
-        Type::S3Url => unless(
-            is_s3_url(text),
-            format!("\"{text}\" is not an S3 URL: s3://BUCKET or s3://BUCKET/PREFIX"),
-        ),
-        Type::SftpUrl => unless(
-            is_sftp_url(text),
-            format!("\"{text}\" is not an SFTP URL: sftp://[USER@]HOST[:PORT]/PATH"),
-        ),
-        Type::Url => unless(
-            is_http_url(text),
-            format!("\"{text}\" is not a URL: https://HOST"),
-        ),
-        Type::EnvName => unless(
-            is_env_name(text),
-            format!("\"{text}\" is not the name of an environment variable"),
-        ),
-        Type::Cron => from(cron_mistake(text)),
+        Type::Choice(words) => choice(words, what, text),
+        Type::Method => choice(&Method::ALL.map(Method::as_str), what, text),
         Type::Timezone => timezone(text),
         Type::Version => version(text),
-        Type::Choice(words) => unless_choice(words, text),
-        Type::Method => {
-            let words = Method::ALL.map(Method::as_str);
-            unless_choice(&words, text)
+        Type::Cron => cron_mistake(text).map_or(Ok(()), misfit),
+        Type::Day if !fits(ty, text) => Err(Misfit {
+            message: format!("\"{text}\" is not {}", described(ty)),
+            help: did_you_mean(text, WEEKDAYS, '"'),
+        }),
+        Type::Integer { min, max } if !fits(ty, text) && min == max => misfit(format!(
+            "{what} {text} is not known to this ccb, which reads {what} {min}"
+        )),
+        Type::Integer { min, max } if !fits(ty, text) => {
+            misfit(format!("{text} is not a whole number from {min} to {max}"))
         }
-        Type::Path | Type::Text => unless(
-            !text.is_empty() && !text.contains('\0'),
-            "the text is empty".to_owned(),
-        ),
-        Type::Any => Ok(()),
+        // Somebody may have put the secret where its name belongs.
+        Type::EnvName if !fits(ty, text) => misfit(format!("this is not {}", described(ty))),
+        Type::Path | Type::Text if !fits(ty, text) => misfit(format!("`{what}` is empty")),
+        _ if !fits(ty, text) => misfit(format!("\"{text}\" is not {}", described(ty))),
+        _ => Ok(()),
+    }
+}
+
+fn fits(ty: Type, text: &str) -> bool {
+    match ty {
+        Type::Name => is_name(text),
+        Type::VariableName => is_name(&text.replace('_', "-")) && !text.starts_with('_'),
+        Type::Integer { min, max } => text.parse().is_ok_and(|n: i64| (min..=max).contains(&n)),
+        Type::Boolean => matches!(text, "true" | "false"),
+        Type::Duration => text.parse::<Period>().is_ok(),
+        Type::Size => text.parse::<Size>().is_ok(),
+        Type::Percent => text.parse::<Percent>().is_ok(),
+        Type::Time => text.parse::<TimeOfDay>().is_ok(),
+        Type::Day => text.parse::<Day>().is_ok(),
+        Type::DayOfYear => text.parse::<DayOfYear>().is_ok(),
+        Type::Date => text.len() == 10 && text.parse::<jiff::civil::Date>().is_ok(),
+        Type::S3Url => is_s3_url(text),
+        Type::SftpUrl => is_sftp_url(text),
+        Type::Url => is_http_url(text),
+        Type::EnvName => is_env_name(text),
+        Type::Path | Type::Text => !text.is_empty() && !text.contains('\0'),
+        Type::Cron
+        | Type::Timezone
+        | Type::Version
+        | Type::Choice(_)
+        | Type::Method
+        | Type::Any => true,
+    }
+}
+
+/// What a value of the type looks like.
+fn described(ty: Type) -> &'static str {
+    match ty {
+        Type::Name => "a name: a-z, 0-9 and -, starting with a letter",
+        Type::VariableName => "a variable name: a-z, 0-9, - and _, starting with a letter",
+        Type::Duration => "a duration: a number and s, m, h, d or w",
+        Type::Size => "a size: a number and B, KiB, MiB, GiB or TiB",
+        Type::Percent => "a percentage: 0 to 100 and %",
+        Type::Time => "a time of day: HH:MM",
+        Type::Day => "a day: a weekday, or a day of the month from 1 to 28",
+        Type::DayOfYear => "a day that every year has: MM-DD",
+        Type::Date => "a date: YYYY-MM-DD",
+        Type::S3Url => "an S3 URL: s3://BUCKET or s3://BUCKET/PREFIX",
+        Type::SftpUrl => "an SFTP URL: sftp://[USER@]HOST[:PORT]/PATH",
+        Type::Url => "a URL: https://HOST",
+        other => noun(other),
     }
 }
 
@@ -170,12 +146,12 @@ const WEEKDAYS: [&str; 7] = [
     "sunday",
 ];
 
-fn unless_choice(words: &[&str], text: &str) -> Result<(), Misfit> {
+fn choice(words: &[&str], what: &str, text: &str) -> Result<(), Misfit> {
     if words.contains(&text) {
         return Ok(());
     }
     Err(Misfit {
-        message: format!("\"{text}\" is not one of the words that it can be"),
+        message: format!("`{what}` cannot be \"{text}\""),
         help: did_you_mean(text, words.iter().copied(), '"'),
     })
 }

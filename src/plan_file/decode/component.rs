@@ -352,7 +352,11 @@ impl Decoder<'_> {
                     format!("component \"{name}\" still exists"),
                     property.value.place,
                     "its backups are its own",
-                    format!("rename component \"{name}\" to \"{own}\" instead of adding one"),
+                    if name == *own {
+                        "remove it".to_owned()
+                    } else {
+                        format!("rename component \"{name}\" to \"{own}\" instead of adding one")
+                    },
                 );
                 continue;
             }

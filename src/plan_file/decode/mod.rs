@@ -229,7 +229,10 @@ impl Decoder<'_> {
             .any(|known| known == name.as_str())
         {
             let known = self.names.encryptions.iter().map(String::as_str);
-            let help = did_you_mean(name.as_str(), known, '"');
+            let help = match self.names.encryptions.as_slice() {
+                [] => format!("add: encryption \"{name}\" {{ key env=\"BACKUP_ENCRYPTION_KEY\" }}"),
+                _ => did_you_mean(name.as_str(), known, '"'),
+            };
             self.wrong(
                 "ccb::config::unknown_encryption",
                 format!("no encryption is named \"{name}\""),

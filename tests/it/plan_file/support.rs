@@ -63,15 +63,19 @@ pub(crate) const ENV: &[(&str, &str)] = &[
     ("OPS_WEBHOOK_URL", "x"),
 ];
 
-/// Parses a committed plan.
-pub(crate) fn parse_committed(path: &str) -> Result<Parsed, PlanFileError> {
+/// Acts on a committed plan with its includes and environment.
+pub(crate) fn committed_world<T>(path: &str, act: impl FnOnce(&World<'_>) -> T) -> T {
     let text = committed(path);
     let shared = committed("plans/shared/app.kdl");
-    World {
+    act(&World {
         files: &[(path, &text), ("plans/shared/app.kdl", &shared)],
         env: ENV,
         vars: &[],
         unset_env: UnsetEnv::Refuse,
-    }
-    .parse()
+    })
+}
+
+/// Parses a committed plan.
+pub(crate) fn parse_committed(path: &str) -> Result<Parsed, PlanFileError> {
+    committed_world(path, |world| world.parse())
 }
