@@ -5,6 +5,7 @@ pub mod basis;
 pub mod compare;
 pub mod document;
 mod matching;
+pub mod report;
 pub mod saved;
 mod settings;
 
