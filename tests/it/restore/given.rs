@@ -1,9 +1,10 @@
 //! What these tests start from: a directory that is backed up into memory, and a target.
 
 use crate::repository::given::{draft, memory, repository};
+use ccb::model::records::Manifest;
 use ccb::model::strategy::{FilesSource, Symlinks};
 use ccb::model::tree::{Body, Content, Node, NodeKind};
-use ccb::repository::{Commit, Reader};
+use ccb::repository::{Commit, Reader, Repository};
 use ccb::restore::files::{
     Intent, Overwrite, OwnersBy, Report, Request, RestoreError, Sameness, restore,
 };
@@ -16,6 +17,8 @@ use std::sync::Arc;
 
 pub(crate) struct Backup {
     pub(crate) store: Memory,
+    pub(crate) repository: Repository,
+    pub(crate) manifest: Manifest,
     pub(crate) reader: Reader,
     pub(crate) root: Node,
 }
@@ -70,6 +73,8 @@ pub(crate) async fn back_up(directory: &Path) -> Backup {
     };
     Backup {
         store,
+        repository,
+        manifest,
         reader,
         root,
     }

@@ -1,6 +1,6 @@
 //! Restores: what a backup of real files becomes in a directory.
 
 mod files;
-mod given;
+pub(crate) mod given;
 mod hostile;
 mod overwrite;

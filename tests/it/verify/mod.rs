@@ -1,1 +1,5 @@
-//! Tests of `verify`.
+//! The checks of a backup: each passes on a good one and fails on the damage that it is for.
+
+mod files;
+mod presence;
+mod temporary;

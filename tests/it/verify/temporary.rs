@@ -1,0 +1,76 @@
+//! Temporary directories: gone when done, and also when the run was killed.
+
+use ccb::verify::{TemporaryDirectory, remove_stale};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use tempfile::TempDir;
+
+fn names(path: &Path) -> Vec<String> {
+    let entries = fs::read_dir(path).expect("reads");
+    let mut names: Vec<_> = entries
+        .map(|entry| {
+            entry
+                .expect("reads")
+                .file_name()
+                .into_string()
+                .expect("text")
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_dropped_directory_is_gone_with_all_that_is_in_it() {
+    let parent = TempDir::new().expect("a directory");
+    let directory = TemporaryDirectory::new(parent.path(), 7).expect("made");
+    let mode = fs::metadata(directory.path())
+        .expect("there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o700);
+    let inner = directory.path().join("a/b");
+    fs::create_dir_all(&inner).expect("made");
+    fs::write(inner.join("x"), b"x").expect("written");
+    fs::set_permissions(&inner, fs::Permissions::from_mode(0o000)).expect("set");
+    drop(directory);
+    assert!(names(parent.path()).is_empty());
+}
+
+#[test]
+fn what_a_killed_run_left_is_removed_and_what_is_in_use_or_not_ours_stays() {
+    let parent = TempDir::new().expect("a directory");
+    let used = TemporaryDirectory::new(parent.path(), 1).expect("made");
+    // What is left of a run that was killed: nobody holds the lock.
+    let stale = parent.path().join("ccb-restore-test-1-0000000000000002");
+    fs::create_dir_all(stale.join("restored")).expect("made");
+    fs::write(
+        parent
+            .path()
+            .join("ccb-restore-test-1-0000000000000002.lock"),
+        b"",
+    )
+    .expect("written");
+    fs::create_dir(parent.path().join("ccb-restore-test-without-lock")).expect("made");
+    fs::write(parent.path().join("other.lock"), b"").expect("written");
+
+    assert_eq!(remove_stale(parent.path()).expect("removes"), [stale]);
+    let used_name = used
+        .path()
+        .file_name()
+        .expect("named")
+        .to_str()
+        .expect("text")
+        .to_owned();
+    let mut left = vec![
+        used_name.clone(),
+        format!("{used_name}.lock"),
+        "ccb-restore-test-without-lock".to_owned(),
+        "other.lock".to_owned(),
+    ];
+    left.sort();
+    assert_eq!(names(parent.path()), left);
+    used.remove().expect("removed");
+    assert_eq!(names(parent.path()).len(), 2);
+}
