@@ -206,7 +206,7 @@ fn word(text: &str) -> Read {
             "ccb::kdl::comma",
             "values are separated by spaces, not commas".to_owned(),
             "the comma would be part of the value".to_owned(),
-            format!("remove it: {}", quote(text.trim_end_matches(','))),
+            format!("remove it: {}", without_comma(text).to_kdl()),
         )
     } else if looks_like_number(text) || text.contains('/') {
         (
@@ -224,13 +224,15 @@ fn word(text: &str) -> Read {
         "null" => Data::Null,
         _ if code == "ccb::kdl::list" => Data::Null,
         _ if code == "ccb::kdl::single_quotes" => Data::Text(text.trim_matches('\'').to_owned()),
-        _ if code == "ccb::kdl::comma" => {
-            let meant = text.trim_end_matches(',');
-            number(meant).unwrap_or_else(|| Data::Text(meant.to_owned()))
-        }
+        _ if code == "ccb::kdl::comma" => without_comma(text),
         _ => as_text,
     };
     wrong(data, code, 0..text.len(), message, &label, help)
+}
+
+fn without_comma(text: &str) -> Data {
+    let meant = text.trim_end_matches(',');
+    number(meant).unwrap_or_else(|| Data::Text(meant.to_owned()))
 }
 
 fn looks_like_number(text: &str) -> bool {

@@ -3,6 +3,7 @@
 //! only shows when things are seen together.
 
 mod component;
+mod exports;
 mod fields;
 mod references;
 mod rules;

@@ -235,7 +235,7 @@ fn an_unset_name_is_a_warning_where_the_caller_allows_it() {
             .iter()
             .filter(|code| **code == "ccb::config::secret_unset")
             .count(),
-        5
+        6
     );
 }
 

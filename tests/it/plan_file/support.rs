@@ -57,6 +57,7 @@ pub(crate) fn committed(path: &str) -> String {
 pub(crate) const ENV: &[(&str, &str)] = &[
     ("BACKUP_KMS_KEY_ID", "alias/backups"),
     ("BACKUP_ENCRYPTION_KEY", "x"),
+    ("BACKUP_EXPORT_KEY", "x"),
     ("PGPASSWORD", "x"),
     ("REDIS_URL", "x"),
     ("HEALTHCHECKS_PING_URL", "x"),
