@@ -2,8 +2,8 @@
 
 use crate::model::ids::{ComponentName, DestinationName};
 use crate::model::strategy::{
-    Component, ContentsCheck, Export, ExportKeep, ExportKind, Hook, HookWhen, IntegrityCheck,
-    Place, PresenceCheck, RestoreInto, RestoreTest, Schedule, SourceSpec, VerifySettings,
+    Component, ContentsCheck, Hook, HookWhen, IntegrityCheck, Place, PresenceCheck, RestoreInto,
+    RestoreTest, Schedule, SourceSpec, VerifySettings,
 };
 use crate::model::units::Percent;
 use crate::plan_file::decode::Decoder;
