@@ -1,4 +1,5 @@
 //! Tests of `plan`.
 
 mod compare;
+mod due;
 mod saved;

@@ -1,4 +1,5 @@
 //! What the tests share.
 
+pub(crate) mod facts;
 pub(crate) mod plan;
 pub(crate) mod strategy;

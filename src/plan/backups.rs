@@ -1,0 +1,347 @@
+//! Decides which backups of a component are to be made now, and drafts them with all that each brings: its
+//! copies, its checks, its exports. What exists already is judged elsewhere.
+
+use crate::model::ids::{Address, BackupId, DestinationName, Tag};
+use crate::model::records::{Slot, StepOutcome};
+use crate::model::strategy::{Method, Schedule, Tier};
+use crate::plan::document::{Action, Cause, NotDue, Reason};
+use crate::plan::draft::{Draft, Drafts, Key, made_by};
+use crate::plan::due::{Owes, Slots, owes, serves};
+use crate::plan::request::Request;
+use crate::plan::world::{View, World};
+use std::collections::BTreeMap;
+
+/// What a component owes now.
+#[derive(Debug, Default)]
+pub struct Owed {
+    /// Backups to make, one for each method.
+    pub backups: BTreeMap<Method, Fresh>,
+    /// Slots at which the source is looked at.
+    pub looks: Vec<Slot>,
+    /// Whether each of those is past its window.
+    pub looks_missed: bool,
+    /// Schedules that owe nothing.
+    pub not_due: Vec<NotDue>,
+}
+
+/// A backup to be made.
+#[derive(Debug, Default)]
+pub struct Fresh {
+    /// Slots it fills.
+    pub slots: Vec<Slot>,
+    /// Tags it gets, sorted.
+    pub tags: Vec<Tag>,
+    /// Whether at least one of its slots is still in time.
+    pub in_time: bool,
+    /// Whether somebody asked for it.
+    pub requested: bool,
+}
+
+/// Verbs in the order of output.
+pub const CHANGE: u8 = 0;
+/// See [`CHANGE`].
+pub const BACK_UP: u8 = 1;
+/// See [`CHANGE`].
+pub const COPY: u8 = 2;
+/// See [`CHANGE`].
+pub const VERIFY: u8 = 3;
+/// See [`CHANGE`].
+pub const EXPORT: u8 = 4;
+/// See [`CHANGE`].
+pub const FORGET: u8 = 5;
+
+/// Asks every schedule, and joins what is due together with one method into one backup.
+pub fn owed(world: &World, view: &View, request: &Request) -> Owed {
+    let mut owed = Owed::default();
+    for schedule in &view.spec.schedules {
+        let address = view.schedule_address(&schedule.name);
+        if request.exclude.iter().any(|x| address.is_within(x)) {
+            continue;
+        }
+        let slots = Slots::new(&schedule.timing, &world.zone);
+        let is_served = |slot: &Slot, end| match schedule.method {
+            Method::Check => was_looked_at(world, view, slot),
+            _ => has_backup(world, view, schedule, slot, end),
+        };
+        match owes(schedule, &slots, world.at, is_served) {
+            Owes::Due { slot, missed } => owed.add(schedule, slot, missed),
+            Owes::Nothing { next, skipped } => owed.not_due.push(NotDue {
+                component: view.spec.name.clone(),
+                schedule: schedule.name.clone(),
+                next,
+                skipped,
+            }),
+        }
+    }
+    let asked = request.backups.iter();
+    for asked in asked.filter(|asked| asked.component == view.spec.name) {
+        let fresh = owed.backups.entry(asked.method).or_default();
+        fresh.requested = true;
+        fresh.tags.extend(asked.tag.clone());
+    }
+    owed.join_full();
+    for fresh in owed.backups.values_mut() {
+        fresh.slots.sort();
+        fresh.tags.sort();
+        fresh.tags.dedup();
+    }
+    owed
+}
+
+impl Owed {
+    fn add(&mut self, schedule: &Schedule, slot: Slot, missed: bool) {
+        if schedule.method.makes_backup() {
+            let fresh = self.backups.entry(schedule.method).or_default();
+            fresh.slots.push(slot);
+            fresh.tags.extend(schedule.tag.clone());
+            fresh.in_time |= !missed;
+        } else {
+            self.looks_missed = missed && (self.looks.is_empty() || self.looks_missed);
+            self.looks.push(slot);
+        }
+    }
+
+    /// A full backup serves what an incremental one would: nothing runs twice.
+    fn join_full(&mut self) {
+        if !self.backups.contains_key(&Method::Full) {
+            return;
+        }
+        if let Some(incremental) = self.backups.remove(&Method::Incremental) {
+            let full = self.backups.entry(Method::Full).or_default();
+            full.slots.extend(incremental.slots);
+            full.tags.extend(incremental.tags);
+            full.in_time |= incremental.in_time;
+            full.requested |= incremental.requested;
+        }
+    }
+}
+
+fn has_backup(
+    world: &World,
+    view: &View,
+    schedule: &Schedule,
+    slot: &Slot,
+    end: jiff::Timestamp,
+) -> bool {
+    let served = |facts| serves(facts, schedule, slot, end, world.at);
+    let newest_first = view.backups.iter().rev().map(|copies| copies.facts);
+    newest_first
+        .take_while(|facts| facts.started >= slot.at)
+        .any(served)
+        || view.trashed.iter().any(|(_, facts)| served(facts))
+}
+
+/// Looking leaves no backup, only the record of a run.
+fn was_looked_at(world: &World, view: &View, slot: &Slot) -> bool {
+    let address = view.address();
+    let holdings = world.inventory.destinations.values();
+    holdings
+        .flat_map(|holding| &holding.runs)
+        .filter(|run| {
+            run.plan == world.strategy.name && run.environment == world.strategy.environment
+        })
+        .filter(|run| run.started >= slot.at && run.started <= world.at)
+        .flat_map(|run| &run.steps)
+        .any(|step| {
+            let looked = step.verb == LOOK_VERB && step.outcome == StepOutcome::Done;
+            looked && step.address == address
+        })
+}
+
+/// [`Action::verb`] of a look.
+const LOOK_VERB: &str = "change";
+
+/// Where a component's backups are written: the first of its destinations that can be.
+pub fn home<'a>(world: &World, view: &View<'a>) -> Option<&'a DestinationName> {
+    view.spec.store.iter().find(|name| world.is_writable(name))
+}
+
+/// Drafts the look at a source.
+pub fn draft_look(view: &View, owed: &Owed, drafts: &mut Drafts) {
+    let Some(time) = owed.looks.iter().map(|slot| slot.at).max() else {
+        return;
+    };
+    let schedules = owed.looks.iter();
+    let mut labels = vec![view.address()];
+    labels.extend(schedules.map(|slot| view.schedule_address(&slot.schedule)));
+    drafts.push(Draft {
+        address: view.address(),
+        action: Action::Configure {
+            component: view.spec.name.clone(),
+            settings: Vec::new(),
+        },
+        needs: Vec::new(),
+        after: Vec::new(),
+        cause: match owed.looks_missed {
+            true => Cause::Missed,
+            false => Cause::Schedule,
+        },
+        because: Reason::LookDue,
+        bytes: None,
+        key: key(view, CHANGE, time),
+        labels,
+        made_by: None,
+    });
+}
+
+/// The key of a step of a component.
+pub fn key(view: &View, verb: u8, time: jiff::Timestamp) -> Key {
+    Key {
+        group: view.index + 1,
+        verb,
+        time,
+        backup: None,
+        detail: 0,
+        destination: 0,
+    }
+}
+
+/// A backup that this plan makes.
+#[derive(Debug)]
+pub struct Made<'a> {
+    /// How.
+    pub method: Method,
+    /// What for.
+    pub fresh: &'a Fresh,
+    /// Its draft.
+    pub draft: usize,
+    /// Where it is written first.
+    pub home: &'a DestinationName,
+    /// Every destination that it reaches, the first included, with the draft that brings it there.
+    pub reaches: Vec<(&'a DestinationName, usize)>,
+    /// The tiers it will be.
+    pub tiers: Vec<Tier>,
+}
+
+impl Made<'_> {
+    /// The instant that it stands for in lists.
+    pub fn time(&self, world: &World) -> jiff::Timestamp {
+        let slots = self.fresh.slots.iter().map(|slot| slot.at);
+        slots.max().unwrap_or(world.at)
+    }
+    /// What set it off.
+    pub fn cause(&self) -> Cause {
+        cause(self.fresh)
+    }
+    /// What it and all that follows from it can be named by, but for destinations.
+    pub fn labels(&self, view: &View) -> Vec<Address> {
+        labels(view, self.fresh)
+    }
+}
+
+fn cause(fresh: &Fresh) -> Cause {
+    match (fresh.requested, fresh.in_time) {
+        (true, _) => Cause::Request,
+        (false, true) => Cause::Schedule,
+        (false, false) => Cause::Missed,
+    }
+}
+
+fn labels(view: &View, fresh: &Fresh) -> Vec<Address> {
+    let schedules = fresh.slots.iter();
+    std::iter::once(view.address())
+        .chain(schedules.map(|slot| view.schedule_address(&slot.schedule)))
+        .collect()
+}
+
+/// Drafts one backup and its copies. `ready` tells the draft that makes a destination's repository.
+pub fn draft_backup<'a>(
+    world: &World,
+    view: &View<'a>,
+    (method, fresh, tiers): (Method, &'a Fresh, Vec<Tier>),
+    home: &'a DestinationName,
+    ready: &BTreeMap<DestinationName, usize>,
+    drafts: &mut Drafts,
+) -> Made<'a> {
+    let bytes = estimate(world, view, method);
+    let because = match fresh.slots.is_empty() {
+        true => Reason::Requested,
+        false => Reason::Due {
+            slots: fresh.slots.clone(),
+            tiers: tiers.clone(),
+        },
+    };
+    let mut made = Made {
+        method,
+        fresh,
+        draft: 0,
+        home,
+        reaches: Vec::new(),
+        tiers,
+    };
+    let time = made.time(world);
+    let of_method = |verb, destination| Key {
+        detail: method as usize,
+        destination: world.order(destination),
+        ..key(view, verb, time)
+    };
+    let with = |destination| {
+        let mut all = labels(view, fresh);
+        all.push(Address::destination(destination));
+        all
+    };
+    made.draft = drafts.push(Draft {
+        address: view.address(),
+        action: Action::BackUp {
+            component: view.spec.name.clone(),
+            method,
+            destination: home.clone(),
+            slots: fresh.slots.clone(),
+            tags: fresh.tags.clone(),
+            parent: parent(world, view, method, home),
+        },
+        needs: ready.get(home).copied().into_iter().collect(),
+        after: Vec::new(),
+        cause: cause(fresh),
+        because,
+        bytes,
+        key: of_method(BACK_UP, home),
+        labels: with(home),
+        made_by: None,
+    });
+    made.reaches.push((home, made.draft));
+    let others = view.spec.store.iter().filter(|name| *name != home);
+    for to in others.filter(|name| world.is_writable(name)) {
+        let copy = drafts.push(Draft {
+            address: view.address(),
+            action: Action::Copy {
+                component: view.spec.name.clone(),
+                backup: made_by(made.draft),
+                from: home.clone(),
+                to: to.clone(),
+            },
+            needs: ready
+                .get(to)
+                .copied()
+                .into_iter()
+                .chain([made.draft])
+                .collect(),
+            after: Vec::new(),
+            cause: cause(fresh),
+            because: Reason::NewCopy,
+            bytes,
+            key: of_method(COPY, to),
+            labels: with(to),
+            made_by: Some(made.draft),
+        });
+        made.reaches.push((to, copy));
+    }
+    made
+}
+
+/// Unchanged files are taken from the newest backup at the same destination; other methods read all.
+fn parent(world: &World, view: &View, method: Method, home: &DestinationName) -> Option<BackupId> {
+    let reads_all = method != Method::Incremental;
+    let at_home = view.good(world.at).filter(|_| !reads_all);
+    at_home
+        .filter(|copies| matches!(copies.facts.method, Method::Incremental | Method::Full))
+        .find(|copies| copies.copy_at(home).is_some())
+        .map(|copies| copies.facts.id)
+}
+
+/// What the newest backup of the same method took.
+fn estimate(world: &World, view: &View, method: Method) -> Option<u64> {
+    view.good(world.at)
+        .find(|copies| copies.facts.method == method)
+        .map(|copies| copies.facts.stats.stored_bytes)
+}

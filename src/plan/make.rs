@@ -1,0 +1,209 @@
+//! Makes the plan: asks each part what is to be done for each component, and puts the answers together. It
+//! decides nothing itself, and leaves `findings` and `changes` to the policies and the comparison.
+
+use crate::model::ids::{Address, DestinationName, RepositoryId};
+use crate::model::inventory::{Coverage, Inventory};
+use crate::model::strategy::Strategy;
+use crate::model::units::AsOf;
+use crate::plan::backups::{self, Made};
+use crate::plan::basis::inventory_digest;
+use crate::plan::copies::{self, Failures};
+use crate::plan::document::{Action, Cause, Plan, Reason, Step, Summary};
+use crate::plan::draft::{Draft, Drafts, Key, Wanted};
+use crate::plan::graph::Cycle;
+use crate::plan::keep::{Subject, Taken, Verdict, judge};
+use crate::plan::request::Request;
+use crate::plan::world::{View, World};
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Decides everything that is to be done at `at`. Fails only when components wait for each other in a circle,
+/// which the reader of plan files refuses with its place.
+pub fn plan(
+    strategy: &Strategy,
+    inventory: &Inventory,
+    at: AsOf,
+    request: &Request,
+) -> Result<Plan, Cycle> {
+    let world = World::new(strategy, inventory, at.0);
+    let mut drafts = Drafts::default();
+    let ready = draft_repositories(&world, &mut drafts);
+    let failures = Failures::new(&world);
+    let mut not_due = Vec::new();
+    let mut made_of: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for view in &world.views {
+        let mut owed = backups::owed(&world, view, request);
+        not_due.append(&mut owed.not_due);
+        backups::draft_look(view, &owed, &mut drafts);
+        let (verdicts, made) = judge_and_back_up(&world, view, &owed, &ready, &mut drafts);
+        let of_view = made_of.entry(&view.spec.name).or_default();
+        of_view.extend(made.iter().map(|made| made.draft));
+        for (copies, verdict) in view.backups.iter().zip(&verdicts) {
+            if verdict.is_kept() || copies.hold().is_some() {
+                copies::draft_missing(&world, view, copies, &failures, &ready, &mut drafts);
+            }
+        }
+    }
+    for view in &world.views {
+        let first = view.spec.after.iter().filter_map(|name| made_of.get(name));
+        let first: Vec<usize> = first.flatten().copied().collect();
+        for made in &made_of[&view.spec.name] {
+            drafts.go_after(*made, first.clone());
+        }
+    }
+    let steps = drafts.into_steps(Wanted {
+        target: &request.target,
+        exclude: &request.exclude,
+        only_requested: !request.backups.is_empty(),
+    })?;
+    Ok(Plan {
+        name: strategy.name.clone(),
+        environment: strategy.environment.clone(),
+        timezone: strategy.timezone.clone(),
+        at,
+        expires: strategy.apply.plan_max_age.after(at.0),
+        config: strategy.digest(),
+        inventory: inventory_digest(inventory),
+        repositories: repositories(inventory),
+        last_apply: last_apply(inventory),
+        unseen: unseen(&world),
+        single_writer: single_writer(inventory),
+        changes: Vec::new(),
+        summary: summarise(&steps, 0),
+        steps,
+        kept: Vec::new(),
+        held: Vec::new(),
+        not_due,
+        findings: Vec::new(),
+    })
+}
+
+/// Judges the backups of a component as they will be once this run's are made, and drafts these.
+fn judge_and_back_up<'a>(
+    world: &World,
+    view: &View<'a>,
+    owed: &'a backups::Owed,
+    ready: &BTreeMap<DestinationName, usize>,
+    drafts: &mut Drafts,
+) -> (Vec<Verdict>, Vec<Made<'a>>) {
+    let home = backups::home(world, view);
+    let fresh: Vec<_> = home.iter().flat_map(|_| &owed.backups).collect();
+    // Backups dated in the future stay behind this run's.
+    let past = view
+        .backups
+        .partition_point(|c| c.facts.started <= world.at);
+    let existing = view.backups.iter().map(|copies| {
+        let taken = Taken::from(copies.facts);
+        Subject::new(taken, copies.is_tested(), copies.is_released(), &world.zone)
+    });
+    let mut subjects: Vec<Subject> = existing.collect();
+    subjects.splice(
+        past..past,
+        fresh.iter().map(|(method, fresh)| {
+            let taken = Taken {
+                method: **method,
+                started: world.at,
+                finished: world.at,
+                complete: true,
+                slots: &fresh.slots,
+                tags: &fresh.tags,
+            };
+            Subject::new(taken, false, false, &world.zone)
+        }),
+    );
+    let mut verdicts = judge(&view.spec.retain, &subjects, world.at);
+    let of_fresh: Vec<Verdict> = verdicts.splice(past..past + fresh.len(), []).collect();
+    let made = home.map(|home| {
+        let with_tiers = fresh.iter().zip(&of_fresh);
+        let each = with_tiers.map(|((method, fresh), verdict)| {
+            let what = (**method, *fresh, verdict.tiers());
+            backups::draft_backup(world, view, what, home, ready, drafts)
+        });
+        each.collect()
+    });
+    (verdicts, made.unwrap_or_default())
+}
+
+/// Every destination in use that surely has no repository gets one.
+fn draft_repositories(world: &World, drafts: &mut Drafts) -> BTreeMap<DestinationName, usize> {
+    let stores = world.views.iter().flat_map(|view| &view.spec.store);
+    let used: BTreeSet<&DestinationName> = stores.collect();
+    let names = world.strategy.destinations.iter().map(|d| &d.name);
+    let lacks_one = |name: &&DestinationName| {
+        let holding = world.holding(name);
+        holding.is_some_and(|h| h.coverage.is_complete() && h.repository.is_none())
+    };
+    let mut ready = BTreeMap::new();
+    for name in names.filter(|name| used.contains(name)).filter(lacks_one) {
+        let address = Address::destination(name);
+        let draft = drafts.push(Draft {
+            address: address.clone(),
+            action: Action::Initialize {
+                destination: name.clone(),
+            },
+            needs: Vec::new(),
+            after: Vec::new(),
+            cause: Cause::Config,
+            because: Reason::NoRepository,
+            bytes: None,
+            key: Key {
+                group: 0,
+                verb: 0,
+                time: Timestamp::MIN,
+                backup: None,
+                detail: 0,
+                destination: world.order(name),
+            },
+            labels: vec![address],
+            made_by: None,
+        });
+        ready.insert(name.clone(), draft);
+    }
+    ready
+}
+
+fn repositories(inventory: &Inventory) -> BTreeMap<DestinationName, RepositoryId> {
+    let each = inventory.destinations.iter();
+    each.filter_map(|(name, holding)| Some((name.clone(), holding.repository.as_ref()?.id)))
+        .collect()
+}
+
+fn last_apply(inventory: &Inventory) -> Option<Timestamp> {
+    let runs = inventory.destinations.values().flat_map(|h| &h.runs);
+    runs.map(|run| run.finished).max()
+}
+
+fn unseen(world: &World) -> BTreeMap<DestinationName, String> {
+    let names = world.strategy.destinations.iter().map(|d| &d.name);
+    names
+        .filter_map(|name| {
+            let why = match world.holding(name).map(|holding| &holding.coverage) {
+                Some(Coverage::Complete) => return None,
+                Some(Coverage::Partial { why } | Coverage::Unreachable { why }) => why.clone(),
+                None => "it was not looked at".to_owned(),
+            };
+            Some((name.clone(), why))
+        })
+        .collect()
+}
+
+fn single_writer(inventory: &Inventory) -> Vec<DestinationName> {
+    let each = inventory.destinations.iter();
+    each.filter(|(_, holding)| holding.repository.as_ref().is_some_and(|r| r.single_writer))
+        .map(|(name, _)| name.clone())
+        .collect()
+}
+
+fn summarise(steps: &[Step], held: usize) -> Summary {
+    let count = |verb: &str| steps.iter().filter(|s| s.action.verb() == verb).count() as u64;
+    Summary {
+        back_up: count("back up"),
+        copy: count("copy"),
+        verify: count("verify"),
+        export: count("export"),
+        change: count("change"),
+        forget: count("forget"),
+        prune: count("prune"),
+        held: held as u64,
+    }
+}
