@@ -56,7 +56,9 @@ pub fn plan(
         exclude: &request.exclude,
         only_requested: !request.backups.is_empty(),
     })?;
+    let root = strategy.files.first();
     Ok(Plan {
+        file: root.map_or_else(String::new, |file| file.path.clone()),
         name: strategy.name.clone(),
         environment: strategy.environment.clone(),
         timezone: strategy.timezone.clone(),
