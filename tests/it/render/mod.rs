@@ -1,1 +1,5 @@
-//! Tests of `render`.
+//! Tests of `render`: what people and programs read, side by side with the values it is made of.
+
+mod markdown;
+mod outputs;
+mod sample;

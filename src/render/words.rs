@@ -1,0 +1,327 @@
+//! The words that all outputs share: instants, sizes, counts, what a step does and why, why a backup stays.
+//! Texts that come from elsewhere are escaped here, so that callers can not forget it.
+
+use crate::model::ids::BackupId;
+use crate::model::records::{Check, Slot};
+use crate::model::strategy::{Method, Tier};
+use crate::model::units::Size;
+use crate::plan::document::{
+    Action, BackupRef, CheckSpec, Finding, KeptBecause, Plan, Reason, Step, Summary,
+};
+use crate::render::escape::line;
+use jiff::{Timestamp, tz::TimeZone};
+use std::collections::BTreeSet;
+
+/// RFC 3339 to the minute: `2026-11-22T02:00Z`.
+pub(crate) fn instant(at: Timestamp) -> String {
+    utc(at, "%Y-%m-%dT%H:%MZ")
+}
+
+/// For running text: `2026-11-22 02:00`.
+pub(crate) fn minute(at: Timestamp) -> String {
+    utc(at, "%Y-%m-%d %H:%M")
+}
+
+/// The day: `2026-11-22`.
+pub(crate) fn day(at: Timestamp) -> String {
+    utc(at, "%Y-%m-%d")
+}
+
+/// The time of day, for lines of a run: `02:20:01`.
+pub(crate) fn clock(at: Timestamp) -> String {
+    utc(at, "%H:%M:%S")
+}
+
+fn utc(at: Timestamp, format: &str) -> String {
+    at.to_zoned(TimeZone::UTC).strftime(format).to_string()
+}
+
+/// `1 backup`, `12 backups`.
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
+/// An estimate: `~38.0 MiB`.
+pub(crate) fn about(bytes: u64) -> String {
+    format!("~{}", Size(bytes))
+}
+
+/// Milliseconds as people say them: `0.4s`, `46s`, `1m54s`, `2h03m`.
+pub(crate) fn took(ms: u64) -> String {
+    let seconds = ms / 1000;
+    match seconds {
+        0..10 => format!("{seconds}.{}s", ms % 1000 / 100),
+        10..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// The sign of a step.
+pub(crate) fn sign(action: &Action) -> char {
+    match action {
+        Action::Initialize { .. } | Action::Configure { .. } => '~',
+        Action::BackUp { .. } => '+',
+        Action::Copy { .. } | Action::Export { .. } => '>',
+        Action::Verify { .. } => '?',
+        Action::Forget { .. } | Action::Prune { .. } => '-',
+    }
+}
+
+/// The word of a check in the plan file.
+pub(crate) fn check_word(check: Check) -> &'static str {
+    match check {
+        Check::Presence => "presence",
+        Check::Integrity => "integrity",
+        Check::Contents => "contents",
+        Check::RestoreTest => "restore-test",
+        Check::Encrypted => "encrypted",
+    }
+}
+
+/// A check with its parameters: `integrity 10%`, `restore-test into temporary-database`.
+pub(crate) fn check_spec(spec: &CheckSpec) -> String {
+    let word = check_word(spec.check());
+    match spec {
+        CheckSpec::Integrity { sample } => format!("{word} {sample}"),
+        CheckSpec::RestoreTest { into, files } => {
+            let files = files.map_or(String::new(), |n| format!(", {}", count(n.into(), "file")));
+            format!("{word} into {}{files}", into.as_str())
+        }
+        _ => word.to_owned(),
+    }
+}
+
+/// `daily 2026-11-22T02:00Z`.
+pub(crate) fn slot(slot: &Slot) -> String {
+    format!("{} {}", slot.schedule, instant(slot.at))
+}
+
+/// `daily, weekly`.
+pub(crate) fn tiers(tiers: &[Tier]) -> String {
+    let words: Vec<&str> = tiers.iter().map(|tier| tier.as_str()).collect();
+    words.join(", ")
+}
+
+/// What is known of an existing backup: its method and when it was taken, where the plan mentions them.
+pub(crate) fn facts(plan: &Plan, id: &BackupId) -> Option<(Method, Timestamp)> {
+    let kept = plan.kept.iter().map(|k| (k.backup, k.method, k.started));
+    let held = plan.held.iter().map(|h| (h.backup, h.method, h.started));
+    kept.chain(held)
+        .find(|(backup, ..)| backup == id)
+        .map(|(_, method, started)| (method, started))
+}
+
+/// A backup: `9c41d7e0`, or `dump of this run`.
+pub(crate) fn backup(plan: &Plan, which: &BackupRef) -> String {
+    match which {
+        BackupRef::Id(id) => id.short(),
+        BackupRef::Of(step) => match plan.step(*step).map(|step| &step.action) {
+            Some(Action::BackUp { method, .. }) => format!("{method} of this run"),
+            _ => format!("what {step} makes"),
+        },
+    }
+}
+
+/// What one step does, after its verb: `dump of postgres -> primary`, `9c41d7e0 -> offsite`.
+pub(crate) fn object(plan: &Plan, step: &Step) -> String {
+    match &step.action {
+        Action::Initialize { destination } => format!("repository at {destination}"),
+        Action::BackUp {
+            component,
+            method,
+            destination,
+            ..
+        } => format!("{component} {method} -> {destination}"),
+        Action::Copy {
+            component,
+            backup: which,
+            to,
+            ..
+        } => format!("{component} {} -> {to}", backup(plan, which)),
+        Action::Verify {
+            component,
+            backup: which,
+            destination,
+            check,
+        } => format!(
+            "{component} {}: {} at {destination}",
+            check_spec(check),
+            backup(plan, which)
+        ),
+        Action::Export {
+            component,
+            backup: which,
+            to,
+            kind,
+            ..
+        } => format!(
+            "{component} {} as {} -> {to}",
+            backup(plan, which),
+            kind.as_str()
+        ),
+        Action::Configure { component, .. } => format!("{component} settings"),
+        Action::Forget {
+            component,
+            backup,
+            destination,
+            ..
+        } => format!("{component} {} at {destination}", backup.short()),
+        Action::Prune { destination, .. } => format!("{destination}"),
+    }
+}
+
+/// Why a step is there, in a few words.
+pub(crate) fn reason(reason: &Reason) -> String {
+    match reason {
+        Reason::NoRepository => "the destination has no repository".to_owned(),
+        Reason::Due { slots, .. } => slots.iter().map(slot).collect::<Vec<_>>().join(", "),
+        Reason::Requested => "asked for".to_owned(),
+        Reason::NewCopy => "every backup of a run goes there".to_owned(),
+        Reason::CopyMissing { last_error: None } => "the copy is missing".to_owned(),
+        Reason::CopyMissing {
+            last_error: Some((at, error)),
+        } => format!("last error: {}, {}", line(error), minute(*at)),
+        Reason::AfterBackup => "after every backup".to_owned(),
+        Reason::CheckDue { last: None, every } => format!("never done, every {every}"),
+        Reason::CheckDue {
+            last: Some(last),
+            every,
+        } => format!("last {}, every {every}", day(*last)),
+        Reason::ExportDue { tier: None } => "export".to_owned(),
+        Reason::ExportDue { tier: Some(tier) } => format!("export {}", tier.as_str()),
+        Reason::Differs => "not as the plan file says".to_owned(),
+        Reason::LookDue => "looked at when its schedule says so".to_owned(),
+        Reason::NotKept { was: None, .. } => "no rule keeps it".to_owned(),
+        Reason::NotKept {
+            was: Some(keep),
+            ends_at: None,
+        } => format!("was kept by `{keep}`, no rule keeps it now"),
+        Reason::NotKept {
+            was: Some(keep),
+            ends_at: Some(at),
+        } => format!("was kept by `{keep}`, which ends at {} now", day(*at)),
+        Reason::Expired { cap } => format!("older than `expire {cap}`"),
+        Reason::NotStoredHere => "the destination is not in `store` any longer".to_owned(),
+        Reason::Garbage => "nothing needs it, and its time in the trash is over".to_owned(),
+    }
+}
+
+/// Why a backup stays.
+pub(crate) fn kept_because(because: &KeptBecause) -> String {
+    match because {
+        KeptBecause::Rule { keep, bucket: None } => format!("`{keep}`"),
+        KeptBecause::Rule {
+            keep,
+            bucket: Some(bucket),
+        } => format!("`{keep}`: {}", line(bucket)),
+        KeptBecause::NoRules => "the component has no rules, so everything stays".to_owned(),
+        KeptBecause::Newest => "the newest complete one of its method".to_owned(),
+        KeptBecause::Hold { by, reason } => {
+            format!("held by {}: \"{}\"", line(by), line(reason))
+        }
+        KeptBecause::Pitr { back } => format!("`pitr {back}` needs it"),
+        KeptBecause::Until { keep } => format!("`{keep}`: that has not happened yet"),
+        KeptBecause::CopyInFlight => "a copy of it is being made".to_owned(),
+        KeptBecause::NothingNewer => "no newer backup is made and verified".to_owned(),
+        KeptBecause::NotSeen { destination } => {
+            format!("destination {destination} was not seen completely")
+        }
+        KeptBecause::LastVerified => "the last verified one".to_owned(),
+        KeptBecause::Incomplete => "incomplete, and nothing complete is newer".to_owned(),
+        KeptBecause::FutureDated => "dated in the future".to_owned(),
+        KeptBecause::NotManaged => "its component is disabled or not in the plan file".to_owned(),
+        KeptBecause::Locked { until } => format!("locked until {}", instant(*until)),
+    }
+}
+
+/// The rule of a finding as people cite it: `CCB202 copies`.
+pub(crate) fn rule(finding: &Finding) -> String {
+    format!("{} {}", line(&finding.rule), line(&finding.name))
+}
+
+/// The last line of a plan. It always has all the counts; tools look for how it begins.
+pub(crate) fn last_line(plan: &Plan) -> String {
+    let blocked = match plan.violations() {
+        0 => String::new(),
+        n => format!(" Blocked by {}.", count(n as u64, "violation")),
+    };
+    if plan.is_empty() {
+        return format!("No changes. The inventory matches the plan.{blocked}");
+    }
+    let Summary {
+        back_up,
+        copy,
+        verify,
+        export,
+        change,
+        forget,
+        prune,
+        held,
+    } = plan.summary;
+    format!(
+        "Plan: {back_up} to back up, {copy} to copy, {verify} to verify, {export} to export, \
+         {change} to change, {forget} to forget, {prune} to prune, {held} held.{blocked}"
+    )
+}
+
+/// Days as people list them: three or more in a row become a range.
+pub(crate) fn days(days: &BTreeSet<jiff::civil::Date>) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut rest = days.iter().copied().peekable();
+    while let Some(first) = rest.next() {
+        let mut last = first;
+        while let Some(next) = rest.next_if(|next| last.tomorrow().ok() == Some(*next)) {
+            last = next;
+        }
+        if first == last {
+            out.push(first.to_string());
+        } else if first.tomorrow().ok() == Some(last) {
+            out.extend([first.to_string(), last.to_string()]);
+        } else {
+            out.push(format!("{first}..{last}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::render::words::{days, took};
+
+    #[test]
+    fn three_days_in_a_row_are_a_range() {
+        let all = [
+            "2026-10-24",
+            "2026-10-26",
+            "2026-10-27",
+            "2026-10-28",
+            "2026-11-06",
+            "2026-11-07",
+        ];
+        let all = all.iter().map(|day| day.parse().unwrap()).collect();
+        assert_eq!(
+            days(&all),
+            [
+                "2026-10-24",
+                "2026-10-26..2026-10-28",
+                "2026-11-06",
+                "2026-11-07"
+            ]
+        );
+    }
+
+    #[test]
+    fn durations_have_two_parts_at_most() {
+        let table = [
+            (430, "0.4s"),
+            (46_900, "46s"),
+            (114_000, "1m54s"),
+            (7_380_000, "2h03m"),
+        ];
+        for (ms, text) in table {
+            assert_eq!(took(ms), text);
+        }
+    }
+}
