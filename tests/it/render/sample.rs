@@ -108,6 +108,7 @@ pub(crate) fn empty() -> Plan {
     Plan {
         name: "content-creation-crew".into(),
         environment: "production".into(),
+        file: "plans/production.kdl".into(),
         timezone: "UTC".into(),
         at: AsOf(at("2026-11-22T02:07:00Z")),
         expires: at("2026-11-23T02:07:00Z"),
