@@ -3,6 +3,7 @@
 
 mod backups;
 pub mod basis;
+pub mod check;
 pub mod compare;
 mod copies;
 pub mod document;
@@ -19,6 +20,7 @@ mod settings;
 mod world;
 
 pub use basis::inventory_digest;
+pub use check::{Surroundings, check_plan, check_strategy};
 pub use document::{
     Action, BackupRef, Cause, Change, CheckSpec, Finding, HeldBack, Kept, KeptBecause, NotDue,
     Plan, Reason, Step, StepId, Summary,

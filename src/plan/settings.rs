@@ -4,8 +4,8 @@
 use crate::model::ids::Address;
 use crate::model::strategy::{
     ApplySettings, BucketSource, Component, Destination, DestinationKind, Export, FilesSource,
-    Hook, Keep, KeepRule, Notify, Pick, PostgresSource, RedisSource, Schedule, SecretRef,
-    SourceSpec, Strategy, Timing, Until, VerifySettings,
+    Hook, Keep, KeepRule, Level, Missed, Notify, Pick, PostgresSource, RedisSource, Schedule,
+    SecretRef, SourceSpec, Strategy, Timing, Until, VerifySettings,
 };
 use crate::model::units::{Day, DayOfYear, Period, Weekday};
 use serde::Serialize;
@@ -410,7 +410,7 @@ pub(crate) fn schedule_text(schedule: &Schedule) -> String {
         Timing::Continuous => Line::new("").text("when", Some("continuous")),
     };
     let other_window = (schedule.window != Period::hours(6)).then_some(schedule.window);
-    let skips = schedule.missed == crate::model::strategy::Missed::Skip;
+    let skips = schedule.missed == Missed::Skip;
     timing
         .text("method", Some(schedule.method))
         .text("window", other_window)
@@ -491,7 +491,7 @@ impl Line {
     fn when(self, holds: bool, text: &str) -> Self {
         if holds { self.push(text) } else { self }
     }
-    fn level(self, level: Option<crate::model::strategy::Level>) -> Self {
+    fn level(self, level: Option<Level>) -> Self {
         match level {
             Some(level) => self.prop("level", word(&level)),
             None => self,

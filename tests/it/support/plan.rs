@@ -4,7 +4,10 @@ use ccb::model::ids::{
     Address, BackupId, BlobId, ComponentName, Digest, RepositoryId, RunId, SessionId,
 };
 use ccb::model::inventory::{Held, Holding, Inventory, RepositoryFacts};
-use ccb::model::records::{Manifest, PlanRef, Shape, Slot, Stats, Version};
+use ccb::model::records::{
+    Annotation, Check, Evidence, Manifest, Note, PlanRef, RunRecord, Shape, Slot, Stats,
+    StepOutcome, StepRecord, Version,
+};
 use ccb::model::strategy::{Cipher, Method};
 use ccb::model::units::AsOf;
 use ccb::plan::{Action, BackupRef, Cause, Plan, Reason, Step, StepId, Summary};
@@ -172,5 +175,43 @@ pub(crate) fn inventory(destinations: &[(&str, &[Held])]) -> Inventory {
     });
     Inventory {
         destinations: holdings.collect(),
+    }
+}
+/// The same backup with the result of a check.
+pub(crate) fn checked(mut held: Held, check: Check, at: &str, passed: bool) -> Held {
+    held.annotations.push(Annotation {
+        v: Version,
+        backup: held.manifest.id,
+        at: time(at),
+        note: Note::Verified(Evidence {
+            check,
+            at: time(at),
+            destination: name("primary"),
+            passed,
+            facts: BTreeMap::new(),
+            message: String::new(),
+        }),
+    });
+    held
+}
+
+/// A run that backed `db` up, or tried to.
+pub(crate) fn run(started: &str, outcome: StepOutcome) -> RunRecord {
+    RunRecord {
+        v: Version,
+        run: RunId([started.as_bytes()[8]; 16]),
+        started: time(started),
+        finished: time(started),
+        plan: "shop".to_owned(),
+        environment: "production".to_owned(),
+        config: Digest([1; 32]),
+        files: Vec::new(),
+        steps: vec![StepRecord {
+            address: Address::component(&name("db")),
+            verb: "back up".to_owned(),
+            outcome,
+            message: Some("exited with 1".to_owned()),
+            backup: None,
+        }],
     }
 }
