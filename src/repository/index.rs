@@ -34,6 +34,7 @@ pub(crate) struct Index {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct IndexedPack {
     pub(crate) name: Digest,
+    pub(crate) size: u64,
     pub(crate) header: PackHeader,
     pub(crate) is_condemned: bool,
 }
@@ -69,7 +70,11 @@ impl Index {
         condemned: &Condemned,
     ) -> Result<Self, RepositoryError> {
         let segments = read_segments(repository).await?;
-        let segments = segments.into_iter().map(|(_, segment)| segment).collect();
+        // What a damaged segment describes is missing, and the rest is there.
+        let segments = segments
+            .into_iter()
+            .filter_map(|(_, segment)| segment.ok())
+            .collect();
         // Packs after segments: what a segment describes was there before it.
         let packs = repository.store().list(layout::PACKS).await?;
         let condemned = condemned.packs.keys().copied().collect();
@@ -118,6 +123,7 @@ impl Index {
                 (is_confirmed && seen.insert(pack.name)).then(|| {
                     self.packs.push(IndexedPack {
                         name: pack.name,
+                        size: pack.size,
                         header: pack.header,
                         is_condemned: condemned.contains(&pack.name),
                     });
@@ -222,10 +228,13 @@ impl Index {
     }
 }
 
-/// Reads every segment, from the cache where it is there.
+/// A segment as it is listed, and what is in it.
+pub(crate) type ReadSegment = (Meta, Result<Segment, RepositoryError>);
+
+/// Every segment, from the cache where it is there. Each that can not be read says why.
 pub(crate) async fn read_segments(
     repository: &Repository,
-) -> Result<Vec<(Meta, Segment)>, RepositoryError> {
+) -> Result<Vec<ReadSegment>, RepositoryError> {
     for _ in 1..LISTINGS_MAX {
         match read_listed_segments(repository).await {
             Err(RepositoryError::Store(e)) if e.kind == Kind::NotFound => {}
@@ -235,19 +244,30 @@ pub(crate) async fn read_segments(
     read_listed_segments(repository).await
 }
 
-async fn read_listed_segments(
+/// Every segment, or why one can not be read: for whoever concludes from what is not there.
+pub(crate) async fn read_all_segments(
     repository: &Repository,
 ) -> Result<Vec<(Meta, Segment)>, RepositoryError> {
+    let segments = read_segments(repository).await?.into_iter();
+    segments
+        .map(|(meta, segment)| Ok((meta, segment?)))
+        .collect()
+}
+
+async fn read_listed_segments(
+    repository: &Repository,
+) -> Result<Vec<ReadSegment>, RepositoryError> {
     let listing = repository.store().list(layout::INDEX).await?;
     let mut segments = Vec::with_capacity(listing.objects.len());
     // In order of name, so that equal repositories give equal tables.
     let mut read = stream::iter(&listing.objects)
-        .map(|meta| async move {
-            Ok::<_, RepositoryError>((meta.clone(), read_segment(repository, meta).await?))
-        })
+        .map(|meta| async move { (meta.clone(), read_segment(repository, meta).await) })
         .buffered(AT_ONCE);
-    while let Some(segment) = read.next().await {
-        segments.push(segment?);
+    while let Some((meta, segment)) = read.next().await {
+        match segment {
+            Err(RepositoryError::Store(error)) => return Err(error.into()),
+            segment => segments.push((meta, segment)),
+        }
     }
     drop(read);
     if let Some(cache) = repository.cache() {

@@ -4,6 +4,7 @@
 
 mod annotate;
 mod cache;
+mod check;
 mod condemned;
 mod copy;
 mod error;
@@ -22,6 +23,7 @@ mod session;
 mod sessions;
 mod writer;
 
+pub use check::{CheckLevel, CheckReport, Damaged, HitBackup};
 pub use copy::copy;
 pub use error::{OpenError, RepositoryError};
 pub use holdings::{DamagedObject, Holdings, ListedBackup, Trashed};

@@ -45,7 +45,7 @@ pub struct Packs {
 }
 
 impl Packs {
-    fn add(&mut self, bytes: u64) {
+    pub(crate) fn add(&mut self, bytes: u64) {
         self.count += 1;
         self.bytes += bytes;
     }

@@ -5,7 +5,7 @@ use crate::model::ids::{Digest, SessionId};
 use crate::model::units::Period;
 use crate::repository::format::index::{Segment, encode};
 use crate::repository::format::seal::{ObjectType, seal};
-use crate::repository::index::read_segments;
+use crate::repository::index::read_all_segments;
 use crate::repository::prune::survey::Survey;
 use crate::repository::{Repository, RepositoryError, layout, pipeline};
 use crate::store::{Kind, Meta, Put};
@@ -108,7 +108,7 @@ pub(super) async fn remove_superseded(
     repository: &Repository,
     grace: Period,
 ) -> Result<(), RepositoryError> {
-    let segments = read_segments(repository).await?;
+    let segments = read_all_segments(repository).await?;
     let now = repository.store().list(layout::INDEX).await?.server_time;
     let age = grace.min(READERS_TAKE);
     let there: BTreeSet<&str> = segments

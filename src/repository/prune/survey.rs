@@ -4,7 +4,7 @@
 use crate::model::ids::{BlobId, Digest};
 use crate::repository::condemned::Condemned;
 use crate::repository::format::index::Segment;
-use crate::repository::index::{Index, read_segments};
+use crate::repository::index::{Index, read_all_segments};
 use crate::repository::reach::reach;
 use crate::repository::sessions::Sessions;
 use crate::repository::{Reader, Repository, RepositoryError, layout, pipeline};
@@ -56,7 +56,12 @@ impl Survey {
             Some(log) => log,
             None => repository.condemned().await?,
         };
-        let segments = read_segments(repository).await?;
+        let segments = match read_all_segments(repository).await {
+            Err(error @ RepositoryError::Object { .. }) => {
+                return Err(stopped_by("the index".to_owned(), error));
+            }
+            read => read?,
+        };
         let listing = repository.store().list(layout::PACKS).await?;
         let index = Arc::new(build_index(&segments, &listing, &log).await);
         let reader = Reader::new(repository.clone(), index.clone());

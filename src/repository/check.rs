@@ -1,0 +1,197 @@
+//! Checking a repository: whether everything that its backups need is there and whole. Finds all damage
+//! in one pass and says which backups, and which files in them, are hit. Repairs and removes nothing.
+
+mod hits;
+mod objects;
+mod packs;
+
+use crate::model::ids::{BackupId, BlobId, ComponentName, Digest};
+use crate::model::units::Percent;
+use crate::repository::format::config::Operation;
+use crate::repository::format::index::BlobPrefix;
+use crate::repository::index::Index;
+use crate::repository::reach::reach;
+use crate::repository::{
+    ListedBackup, Packs, Reader, Repository, RepositoryError, layout, pipeline,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+};
+
+/// How much a check reads; each level does what those before it do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckLevel {
+    /// Small objects, and which packs are there with which lengths.
+    Presence,
+    /// All directories, and the footers of all packs.
+    Structure,
+    /// A part of all packs, every byte. Equal seeds choose equal packs.
+    Sample {
+        /// How many of a hundred.
+        percent: Percent,
+        /// Chooses which.
+        seed: u64,
+    },
+    /// All packs, every byte.
+    Full,
+}
+
+/// What a check found.
+#[derive(Debug, Clone, Default)]
+pub struct CheckReport {
+    /// Backups, those in the trash included.
+    pub backups: u64,
+    /// Packs that the store lists.
+    pub packs: Packs,
+    /// Packs of which every byte was read.
+    pub packs_read: Packs,
+    /// Packs that no index segment describes: left by interrupted sessions, and no damage.
+    pub undescribed: Packs,
+    /// Blobs that backups stand on; counted from [`CheckLevel::Structure`] on.
+    pub blobs: u64,
+    /// What is damaged or missing, sorted by key.
+    pub damaged: Vec<Damaged>,
+    /// Backups that can not be restored in full, sorted by key.
+    pub hit: Vec<HitBackup>,
+}
+
+impl CheckReport {
+    /// Whether nothing was found.
+    pub fn is_clean(&self) -> bool {
+        self.damaged.is_empty() && self.hit.is_empty()
+    }
+
+    fn add(&mut self, key: impl ToString, cause: RepositoryError) {
+        let key = key.to_string();
+        self.damaged.push(Damaged { key, cause });
+    }
+}
+
+/// An object that is damaged or missing.
+#[derive(Debug, Clone)]
+pub struct Damaged {
+    /// Its key.
+    pub key: String,
+    /// What is wrong with it.
+    pub cause: RepositoryError,
+}
+
+/// A backup that is hit by damage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HitBackup {
+    /// Where its manifest is.
+    pub key: String,
+    /// What was backed up.
+    pub component: ComponentName,
+    /// Which backup.
+    pub backup: BackupId,
+    /// The first few paths that can not be restored; a directory stands for all that is in it.
+    pub paths: Vec<String>,
+    /// How many there are.
+    pub path_count: u64,
+    /// Damaged packs that hold parts of them, sorted.
+    pub packs: Vec<Digest>,
+}
+
+/// What the parts of a check share.
+struct State {
+    reader: Reader,
+    index: Arc<Index>,
+    /// Packs that are not what they should be, by number in the index.
+    bad: BTreeSet<u32>,
+    /// Blobs that can be read from no pack.
+    unreadable: HashSet<BlobId>,
+    /// Blobs of packs that are missing or cut, as far as a segment says so.
+    lost: BTreeMap<BlobPrefix, Digest>,
+}
+
+impl Repository {
+    /// Checks everything that `level` asks for. An error means that the check itself could not be made;
+    /// damage is not an error but what the report is for.
+    pub async fn check(&self, level: CheckLevel) -> Result<CheckReport, RepositoryError> {
+        self.permits(Operation::Verify)?;
+        let mut report = CheckReport::default();
+        let holdings = self.list().await?;
+        for object in &holdings.damaged {
+            let cause = RepositoryError::object(&object.key, object.cause.clone());
+            report.add(&object.key, cause);
+        }
+        objects::check_small(self, &mut report).await?;
+        let trashed = holdings.trashed.into_iter().map(|trashed| trashed.backup);
+        let backups: Vec<ListedBackup> = holdings.backups.into_iter().chain(trashed).collect();
+        report.backups = backups.len() as u64;
+        let mut state = self.check_presence(&mut report).await?;
+        match level {
+            CheckLevel::Presence => {}
+            CheckLevel::Structure => packs::check_footers(self, &mut state, &mut report).await?,
+            CheckLevel::Sample { percent, seed } => {
+                packs::check_footers(self, &mut state, &mut report).await?;
+                let chosen = packs::Choice::Part { percent, seed };
+                packs::check_bytes(self, &mut state, chosen, &mut report).await?;
+            }
+            CheckLevel::Full => {
+                packs::check_bytes(self, &mut state, packs::Choice::All, &mut report).await?;
+            }
+        }
+        if level != CheckLevel::Presence {
+            check_trees(&mut state, &backups, &mut report).await?;
+        }
+        if !report.is_clean() {
+            report.hit = hits::find(&state, &backups).await?;
+        }
+        report.damaged.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(report)
+    }
+
+    async fn check_presence(&self, report: &mut CheckReport) -> Result<State, RepositoryError> {
+        let log = objects::log(self, report).await?;
+        let segments = objects::segments(self, report).await?;
+        // Packs after segments: what a segment describes was there before it.
+        let listing = self.store().list(layout::PACKS).await?;
+        let lost = objects::check_packs(&segments, &listing, &log, report);
+        let condemned = log.packs.keys().copied().collect();
+        let build = move || Index::build(segments, &listing, &condemned);
+        let index = Arc::new(pipeline::on_pool(build).await);
+        Ok(State {
+            reader: Reader::new(self.clone(), index.clone()),
+            index,
+            bad: BTreeSet::new(),
+            unreadable: HashSet::new(),
+            lost,
+        })
+    }
+}
+
+/// Reads every directory, and looks up every blob.
+async fn check_trees(
+    state: &mut State,
+    backups: &[ListedBackup],
+    report: &mut CheckReport,
+) -> Result<(), RepositoryError> {
+    let reach = reach(
+        &state.reader,
+        backups.iter().map(|backup| backup.manifest.root),
+    )
+    .await?;
+    report.blobs = (reach.trees.len() + reach.data.len()) as u64;
+    for (id, cause) in &reach.unreadable {
+        report.add(format!("tree {id}"), cause.clone());
+    }
+    // A damaged pack still holds blobs that are whole.
+    let is_in_bad_pack = |id: &&BlobId| {
+        let places = state.index.locations(id);
+        !places.is_empty() && places.iter().all(|place| state.bad.contains(&place.pack))
+    };
+    let suspects = reach.blobs().filter(is_in_bad_pack).copied().collect();
+    state.unreadable = packs::unreadable(&state.reader, suspects).await?;
+    let is_missing = |id: &&BlobId| state.index.locations(id).is_empty();
+    let missing: BTreeSet<_> = reach.data.iter().filter(is_missing).collect();
+    for id in missing {
+        report.add(
+            format!("blob {id}"),
+            RepositoryError::BlobMissing { id: *id },
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! Small objects of a repository, each read on its own, so that a damaged one hides no other; and packs
+//! as far as a listing shows them.
+
+use crate::model::ids::Digest;
+use crate::repository::check::CheckReport;
+use crate::repository::condemned::Condemned;
+use crate::repository::format::FormatError;
+use crate::repository::format::index::{BlobPrefix, PackRef, Segment};
+use crate::repository::format::key::SlotFile;
+use crate::repository::index::read_segments;
+use crate::repository::sessions::Part;
+use crate::repository::{Packs, Repository, RepositoryError, layout};
+use crate::store::{Kind, Listing};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Key slots and leases.
+pub(super) async fn check_small(
+    repository: &Repository,
+    report: &mut CheckReport,
+) -> Result<(), RepositoryError> {
+    for object in repository.store().list(layout::SLOTS).await?.objects {
+        let bytes = match repository.store().get(&object.key, None).await {
+            Err(e) if e.kind == Kind::NotFound => continue,
+            read => read?,
+        };
+        let name = layout::slot_name(&object.key);
+        let decoded = SlotFile::decode(&bytes).and_then(|file| match name {
+            Some(name) if name == file.slot => Ok(()),
+            _ => Err(FormatError::malformed(
+                "key slot",
+                "it has another name than its file",
+            )),
+        });
+        if let Err(cause) = decoded {
+            report.add(&object.key, RepositoryError::object(&object.key, cause));
+        }
+    }
+    for session in repository.sessions().await?.all {
+        let parts = [
+            ("start", matches!(session.start, Part::Unreadable)),
+            ("view", matches!(session.view, Part::Unreadable)),
+        ];
+        for (part, _) in parts.into_iter().filter(|(_, is_damaged)| *is_damaged) {
+            let key = format!("{}{}/{part}", layout::LEASES, session.id);
+            let cause = FormatError::Authentication("lease record");
+            report.add(&key, RepositoryError::object(&key, cause));
+        }
+    }
+    Ok(())
+}
+
+/// The log of condemned packs, or nothing when it can not be read.
+pub(super) async fn log(
+    repository: &Repository,
+    report: &mut CheckReport,
+) -> Result<Condemned, RepositoryError> {
+    match repository.condemned().await {
+        Err(RepositoryError::Object { key, cause }) => {
+            report.add(&key, RepositoryError::object(&key, cause));
+            Ok(Condemned::default())
+        }
+        log => log,
+    }
+}
+
+/// Every segment that can be read.
+pub(super) async fn segments(
+    repository: &Repository,
+    report: &mut CheckReport,
+) -> Result<Vec<Segment>, RepositoryError> {
+    let mut segments = Vec::new();
+    for (meta, segment) in read_segments(repository).await? {
+        match segment {
+            Ok(segment) => segments.push(segment),
+            Err(error) => report.add(&meta.key, error),
+        }
+    }
+    Ok(segments)
+}
+
+/// Compares what segments say with what is listed. Returns what the packs that are not there held.
+pub(super) fn check_packs(
+    segments: &[Segment],
+    listing: &Listing,
+    log: &Condemned,
+    report: &mut CheckReport,
+) -> BTreeMap<BlobPrefix, Digest> {
+    let mut sizes = BTreeMap::new();
+    for meta in &listing.objects {
+        report.packs.add(meta.size);
+        match layout::pack_name(&meta.key) {
+            Some(name) => drop(sizes.insert(name, meta.size)),
+            None => {
+                let cause = FormatError::malformed("pack", "its name is no name of a pack");
+                report.add(&meta.key, RepositoryError::object(&meta.key, cause));
+            }
+        }
+    }
+    let (mut described, mut lost) = (BTreeSet::new(), BTreeMap::new());
+    for segment in segments {
+        let mut gone = BTreeMap::new();
+        for (number, pack) in segment.packs.iter().enumerate() {
+            let is_new = described.insert(pack.name);
+            let found = sizes.get(&pack.name).copied();
+            // A segment may name for a while what was condemned and removed.
+            if found == Some(pack.size) || (found.is_none() && log.packs.contains_key(&pack.name)) {
+                continue;
+            }
+            gone.insert(number as u32, pack.name);
+            if is_new {
+                let key = layout::pack(pack.header.kind, &pack.name);
+                report.add(
+                    &key,
+                    RepositoryError::object(&key, wrong_length(pack, found)),
+                );
+            }
+        }
+        for entry in &segment.entries {
+            let frame = &segment.frames[entry.frame as usize];
+            if let Some(pack) = gone.get(&frame.pack) {
+                lost.insert(entry.id, *pack);
+            }
+        }
+    }
+    let mut undescribed = Packs::default();
+    let rest = sizes.iter().filter(|(name, _)| !described.contains(*name));
+    rest.for_each(|(_, size)| undescribed.add(*size));
+    report.undescribed = undescribed;
+    lost
+}
+
+fn wrong_length(pack: &PackRef, found: Option<u64>) -> FormatError {
+    match found {
+        None => FormatError::malformed("pack", "it is missing"),
+        Some(found) => {
+            let why = format!("it has {found} bytes and was written with {}", pack.size);
+            FormatError::malformed("pack", why)
+        }
+    }
+}

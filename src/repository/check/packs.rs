@@ -1,0 +1,218 @@
+//! The packs themselves: their footers against the index, or every byte of them.
+
+use crate::model::ids::{BlobId, Digest};
+use crate::model::units::Percent;
+use crate::repository::check::{CheckReport, State};
+use crate::repository::format::FormatError;
+use crate::repository::format::pack::{
+    FrameDecoder, PackFooter, PackKey, TRAILER_LEN, check_pack, pack_name, read_footer,
+    sealed_footer_len,
+};
+use crate::repository::index::{Index, IndexedPack};
+use crate::repository::{BlobSink, Reader, Repository, RepositoryError, layout, pipeline};
+use crate::store::Kind;
+use futures_util::{StreamExt, stream};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Packs being read; each is in memory.
+const AT_ONCE: usize = 3;
+/// Footers being read.
+const FOOTERS_AT_ONCE: usize = 8;
+/// Nearly all footers are within so many bytes of the end.
+const TAIL_LEN_BYTES: u64 = 64 << 10;
+
+/// Which packs are read.
+#[derive(Clone, Copy)]
+pub(super) enum Choice {
+    All,
+    Part { percent: Percent, seed: u64 },
+}
+
+impl Choice {
+    fn includes(self, pack: &Digest) -> bool {
+        match self {
+            Self::All => true,
+            Self::Part { percent, seed } => {
+                let hash = blake3::Hasher::new()
+                    .update(&seed.to_le_bytes())
+                    .update(&pack.0)
+                    .finalize();
+                let mut low = [0; 8];
+                low.copy_from_slice(&hash.as_bytes()[..8]);
+                // Of 2^64, so that the share is right to far more digits than it has.
+                u128::from(u64::from_le_bytes(low)) * 100 < u128::from(percent.0) << 64
+            }
+        }
+    }
+}
+
+/// Reads the end of each pack, and compares it with what the index says.
+pub(super) async fn check_footers(
+    repository: &Repository,
+    state: &mut State,
+    report: &mut CheckReport,
+) -> Result<(), RepositoryError> {
+    let index = state.index.clone();
+    let mut reading = stream::iter(0..index.packs.len() as u32)
+        .map(|number| {
+            let index = index.clone();
+            async move { (number, check_footer(repository, index, number).await) }
+        })
+        .buffer_unordered(FOOTERS_AT_ONCE);
+    while let Some((number, found)) = reading.next().await {
+        note(state, report, number, found.map(|_| ()))?;
+    }
+    Ok(())
+}
+
+async fn check_footer(
+    repository: &Repository,
+    index: Arc<Index>,
+    number: u32,
+) -> Result<(), RepositoryError> {
+    let pack = index.packs[number as usize];
+    let footer = footer(repository, &pack).await?;
+    compare(&index, number, &footer)
+}
+
+async fn footer(
+    repository: &Repository,
+    pack: &IndexedPack,
+) -> Result<PackFooter, RepositoryError> {
+    let key = layout::pack(pack.header.kind, &pack.name);
+    let wrong = |cause| RepositoryError::object(&key, cause);
+    let read = async |len: u64| {
+        let range = pack.size.saturating_sub(len)..pack.size;
+        repository.store().get(&key, Some(range)).await
+    };
+    let mut tail = read(TAIL_LEN_BYTES).await?;
+    let trailer = tail.len().checked_sub(TRAILER_LEN);
+    let trailer = trailer.ok_or_else(|| wrong(FormatError::Truncated("pack")))?;
+    let len = sealed_footer_len(&tail[trailer..], pack.size).map_err(wrong)?;
+    if len > trailer {
+        tail = read((len + TRAILER_LEN) as u64).await?;
+    }
+    let end = tail.len() - TRAILER_LEN;
+    let pack_key = PackKey::new(repository.keys(), pack.header).map_err(wrong)?;
+    read_footer(&pack_key, &mut tail[end - len..end].to_vec(), pack.size).map_err(wrong)
+}
+
+/// Whether the index finds every blob of the footer in this very pack.
+fn compare(index: &Index, number: u32, footer: &PackFooter) -> Result<(), RepositoryError> {
+    let pack = &index.packs[number as usize];
+    for blob in &footer.blobs {
+        let frame = &footer.frames[blob.frame as usize];
+        let is_here = |place: &crate::repository::index::Location| {
+            let where_it_is = (place.pack, place.frame.offset, place.offset, place.len);
+            where_it_is == (number, frame.offset, blob.offset, blob.len)
+        };
+        if !index.locations(&blob.id).iter().any(is_here) {
+            let cause = unindexed(&blob.id);
+            let key = layout::pack(pack.header.kind, &pack.name);
+            return Err(RepositoryError::object(key, cause));
+        }
+    }
+    Ok(())
+}
+
+fn unindexed(id: &BlobId) -> FormatError {
+    let why = format!("the index does not say that it holds the blob {id}");
+    FormatError::malformed("pack", why)
+}
+
+/// Reads packs from their first byte to their last.
+pub(super) async fn check_bytes(
+    repository: &Repository,
+    state: &mut State,
+    choice: Choice,
+    report: &mut CheckReport,
+) -> Result<(), RepositoryError> {
+    let index = state.index.clone();
+    let chosen = (0..index.packs.len() as u32)
+        .filter(|number| choice.includes(&index.packs[*number as usize].name));
+    let mut reading = stream::iter(chosen)
+        .map(|number| {
+            let index = index.clone();
+            async move { (number, check_whole(repository, index, number).await) }
+        })
+        .buffer_unordered(AT_ONCE);
+    while let Some((number, found)) = reading.next().await {
+        report.packs_read.add(index.packs[number as usize].size);
+        note(state, report, number, found)?;
+    }
+    Ok(())
+}
+
+async fn check_whole(
+    repository: &Repository,
+    index: Arc<Index>,
+    number: u32,
+) -> Result<(), RepositoryError> {
+    let pack = index.packs[number as usize];
+    let key = layout::pack(pack.header.kind, &pack.name);
+    let bytes = repository.store().get(&key, None).await?;
+    let keys = repository.keys().clone();
+    let read = move || {
+        if pack_name(&bytes) != pack.name {
+            return Err(FormatError::malformed(
+                "pack",
+                "its bytes are not those that it is named by",
+            ));
+        }
+        check_pack(&keys, &bytes, &mut FrameDecoder::new())
+    };
+    let footer = pipeline::on_pool(read).await;
+    compare(
+        &index,
+        number,
+        &footer.map_err(|cause| RepositoryError::object(&key, cause))?,
+    )
+}
+
+/// Those of `blobs` that can not be read.
+pub(super) async fn unreadable(
+    reader: &Reader,
+    blobs: Vec<BlobId>,
+) -> Result<HashSet<BlobId>, RepositoryError> {
+    let failed: Arc<Mutex<HashSet<BlobId>>> = Arc::default();
+    let into = failed.clone();
+    let sink: BlobSink = Arc::new(move |id, content| {
+        if content.is_err() {
+            into.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(*id);
+        }
+        Ok(())
+    });
+    reader.read_blobs(blobs, sink).await?;
+    let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(std::mem::take(&mut *failed))
+}
+
+/// Writes down what was found of a pack. A store that does not answer ends the check.
+fn note(
+    state: &mut State,
+    report: &mut CheckReport,
+    number: u32,
+    found: Result<(), RepositoryError>,
+) -> Result<(), RepositoryError> {
+    let Err(error) = found else {
+        return Ok(());
+    };
+    let pack = state.index.packs[number as usize];
+    match &error {
+        // Swept since it was listed.
+        RepositoryError::Store(e) if e.kind == Kind::NotFound && pack.is_condemned => return Ok(()),
+        RepositoryError::Store(e) if !matches!(e.kind, Kind::NotFound | Kind::Corrupt) => {
+            return Err(error);
+        }
+        _ => {}
+    }
+    if state.bad.insert(number) {
+        report.add(layout::pack(pack.header.kind, &pack.name), error);
+    }
+    Ok(())
+}
