@@ -17,6 +17,7 @@ pub mod report;
 pub mod request;
 pub mod saved;
 mod settings;
+pub mod whole;
 mod world;
 
 pub use basis::inventory_digest;
@@ -28,3 +29,4 @@ pub use document::{
 pub use graph::Cycle;
 pub use make::plan;
 pub use request::{OnDemand, Request};
+pub use whole::plan_with_checks;

@@ -5,3 +5,4 @@ mod check_plan;
 mod compare;
 mod due;
 mod saved;
+mod whole;
