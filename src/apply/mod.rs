@@ -1,1 +1,56 @@
-//! apply.
+//! Carries a plan out: each step when its needs are done, independent ones at the same time. Makes no
+//! decision: what is done, to what and in which order stands in the plan. One failed step stops only
+//! those that need it; outcomes are data.
+
+mod back_up;
+mod copy;
+mod destinations;
+mod error;
+mod forget;
+mod hands;
+mod hooks;
+mod initialize;
+mod verify;
+mod walk;
+
+pub use error::StepError;
+pub use hands::{Hands, Secrets};
+pub use initialize::create;
+pub use walk::{Monitor, Quiet, run};
+
+use crate::plan::report::Done;
+use crate::plan::{Action, Step};
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
+use std::sync::Arc;
+
+/// Does one step. `what` the step is about was decided by the plan; this only takes the right tool.
+fn perform<'a>(
+    step: &'a Step,
+    hands: &'a Hands,
+    monitor: &'a Arc<dyn Monitor>,
+) -> BoxFuture<'a, Result<Done, StepError>> {
+    match &step.action {
+        Action::Initialize { destination } => initialize::initialize(destination, hands).boxed(),
+        Action::BackUp { .. } => back_up::back_up(step, hands, monitor).boxed(),
+        Action::Copy {
+            backup, from, to, ..
+        } => copy::copy(step.id, backup, from, to, hands, monitor).boxed(),
+        Action::Verify {
+            component,
+            backup,
+            destination,
+            check,
+        } => verify::verify(component, backup, destination, check, hands).boxed(),
+        Action::Forget {
+            backup,
+            destination,
+            ..
+        } => forget::forget(step, backup, destination, hands).boxed(),
+        Action::Prune { destination, trash } => forget::prune(destination, *trash, hands).boxed(),
+        Action::Export { component, .. } | Action::Configure { component, .. } => {
+            let (verb, component) = (step.action.verb(), component.clone());
+            ready(Err(StepError::NotInThisVersion { verb, component })).boxed()
+        }
+    }
+}

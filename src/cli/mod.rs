@@ -1,1 +1,142 @@
-//! cli.
+//! The command line: the only place that reads arguments, environment, clock and terminal. Each command
+//! is a short script over the rest of the library: read, parse, observe, plan, check, render.
+
+mod apply;
+mod approve;
+mod args;
+mod around;
+mod exit;
+mod holdings;
+mod input;
+mod monitor;
+mod output;
+mod places;
+mod plan;
+mod read;
+mod restore;
+mod signals;
+mod validate;
+mod world;
+
+use crate::cli::args::{Arguments, Command, Global};
+use crate::cli::exit::{Exit, Trouble};
+use crate::cli::output::{Color, Terminal};
+use crate::render::Look;
+use clap::{CommandFactory, Parser};
+use std::process::ExitCode;
+
+/// The flags of every command, worked out.
+struct Context {
+    global: Global,
+    terminal: Terminal,
+}
+
+impl Context {
+    fn look_err(&self) -> Look {
+        Look {
+            color: self.terminal.color_err,
+            width: self.terminal.width,
+        }
+    }
+    fn look(&self) -> Look {
+        Look {
+            color: self.terminal.color,
+            width: self.terminal.width,
+        }
+    }
+}
+
+/// Runs the program and says how it ended.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            // clap's own code for wrong usage is 2, which means "there is a difference" here.
+            let exit = if error.use_stderr() {
+                Exit::Error
+            } else {
+                Exit::Ok
+            };
+            return exit.into();
+        }
+    };
+    let color = match arguments.global.no_color {
+        true => Color::Never,
+        false => arguments.global.color,
+    };
+    let context = Context {
+        terminal: Terminal::new(color),
+        global: arguments.global,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(dispatch(arguments.command, &context)),
+        Err(error) => Err(Trouble::new(Exit::Error, format!("start threads: {error}"))),
+    };
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(trouble) => {
+            if !trouble.message.is_empty() {
+                output::say(&format!("Error: {}", trouble.message));
+            }
+            trouble.exit.into()
+        }
+    }
+}
+
+async fn dispatch(command: Command, context: &Context) -> Result<Exit, Trouble> {
+    match command {
+        Command::Validate { files, format } => validate::run(&files, format, context),
+        Command::Plan(arguments) => plan::run(&arguments, context).await,
+        Command::Apply(arguments) => apply::run(&arguments, context).await,
+        Command::Show { file, json } => plan::show(&file, json.json, context),
+        Command::Backup {
+            file,
+            component,
+            method,
+            tag,
+        } => {
+            apply::backup(
+                &file,
+                &component,
+                method.as_deref(),
+                tag.as_deref(),
+                context,
+            )
+            .await
+        }
+        Command::List {
+            file,
+            component,
+            deleted,
+            json,
+        } => read::list(&file, component.as_deref(), deleted, json.json, context).await,
+        Command::Ls {
+            file,
+            backup,
+            path,
+            json,
+        } => read::ls(&file, &backup, path.as_deref(), json.json, context).await,
+        Command::Cat { file, backup, path } => read::cat(&file, &backup, &path, context).await,
+        Command::Restore(arguments) => restore::run(&arguments, context).await,
+        Command::Hold {
+            file,
+            backup,
+            reason,
+        } => read::hold(&file, &backup, &reason, true, context).await,
+        Command::Release {
+            file,
+            backup,
+            reason,
+        } => read::hold(&file, &backup, &reason, false, context).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "ccb", &mut script);
+            output::print_bytes(&script)?;
+            Ok(Exit::Ok)
+        }
+    }
+}

@@ -6,6 +6,7 @@ use crate::model::ids::{
     SessionId, Tag,
 };
 use crate::model::strategy::Method;
+use crate::model::tree::{Node, RootFacts};
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -73,6 +74,21 @@ pub struct Manifest {
     pub error_count: u64,
     /// The instant until which its objects are locked.
     pub retain_until: Option<Timestamp>,
+}
+
+impl Manifest {
+    /// The root of its tree, with the metadata it had; with plain ones where none were recorded.
+    pub fn root_node(&self) -> Node {
+        let recorded = self.source.get("root").cloned();
+        let facts = recorded.and_then(|facts| serde_json::from_value::<RootFacts>(facts).ok());
+        let plain = RootFacts {
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            mtime_ns: i64::try_from(self.started.as_nanosecond()).unwrap_or(0),
+        };
+        facts.unwrap_or(plain).node(self.root)
+    }
 }
 
 /// How a root is read back.

@@ -260,8 +260,12 @@ async fn read_listed_segments(
     let listing = repository.store().list(layout::INDEX).await?;
     let mut segments = Vec::with_capacity(listing.objects.len());
     // In order of name, so that equal repositories give equal tables.
-    let mut read = stream::iter(&listing.objects)
-        .map(|meta| async move { (meta.clone(), read_segment(repository, meta).await) })
+    let metas = listing.objects.clone();
+    let mut read = stream::iter(metas)
+        .map(|meta| async move {
+            let segment = read_segment(repository, &meta).await;
+            (meta, segment)
+        })
         .buffered(AT_ONCE);
     while let Some((meta, segment)) = read.next().await {
         match segment {

@@ -108,11 +108,11 @@ impl Ends {
 impl Repository {
     pub(crate) async fn sessions(&self) -> Result<Sessions, RepositoryError> {
         let listing = self.store().list(layout::LEASES).await?;
-        let mut parts: BTreeMap<&str, Vec<&Meta>> = BTreeMap::new();
-        for meta in &listing.objects {
+        let mut parts: BTreeMap<String, Vec<Meta>> = BTreeMap::new();
+        for meta in listing.objects {
             let name = meta.key.as_str().strip_prefix(layout::LEASES);
             if let Some((session, _)) = name.and_then(|name| name.split_once('/')) {
-                parts.entry(session).or_default().push(meta);
+                parts.entry(session.to_owned()).or_default().push(meta);
             }
         }
         let all = stream::iter(parts)
@@ -126,14 +126,14 @@ impl Repository {
         })
     }
 
-    async fn session_of(&self, id: &str, objects: Vec<&Meta>) -> Result<Seen, RepositoryError> {
+    async fn session_of(&self, id: String, objects: Vec<Meta>) -> Result<Seen, RepositoryError> {
         let part = |name: &str| {
             let found = objects.iter().find(|meta| meta.key.last_part() == name);
             found.map(|meta| meta.key.clone())
         };
         let times: BTreeSet<Timestamp> = objects.iter().map(|meta| meta.modified).collect();
         Ok(Seen {
-            id: id.to_owned(),
+            id,
             newest: times.last().copied().unwrap_or(Timestamp::MIN),
             oldest: times.first().copied().unwrap_or(Timestamp::MIN),
             start: self.lease_part(part("start")).await?,

@@ -6,7 +6,7 @@ use crate::model::records::{Check, Manifest, Subtotal};
 use crate::model::strategy::ContentsCheck;
 use crate::model::tree::{Node, NodeKind, printable};
 use crate::restore::Contents;
-use crate::verify::{Against, Finding, chain, each_entry};
+use crate::verify::{Against, Entries, Finding, chain};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a tree was found to hold.
@@ -30,16 +30,21 @@ pub async fn contents(
     let wanted: BTreeSet<&str> = subdirectories.iter().map(|name| plain(name)).collect();
     let mut counted = Counted::default();
     let mut against = Against::default();
-    each_entry(contents, root, async |path, node| match node {
-        Ok(node) => {
-            counted.count(path, node, &wanted);
-            if let Some(why) = lacks(contents, node).await {
-                against.push(format!("`{}`: {why}", printable(path)));
+    let mut entries = Entries::new(contents, root);
+    while let Some((path, entry)) = entries.next().await {
+        match entry {
+            Ok(node) => {
+                counted.count(&path, &node, &wanted);
+                if let Some(why) = lacks(contents, &node).await {
+                    against.push(format!("`{}`: {why}", printable(&path)));
+                }
+            }
+            Err(error) => {
+                let (path, why) = (printable(&path), chain(&error));
+                against.push(format!("directory `{path}`: {why}"));
             }
         }
-        Err(error) => against.push(format!("directory `{}`: {}", printable(path), chain(error))),
-    })
-    .await;
+    }
     for name in wanted.iter().filter(|name| !counted.seen.contains(**name)) {
         against.push(format!("directory `{name}` is not in it"));
     }

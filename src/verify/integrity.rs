@@ -6,7 +6,7 @@ use crate::model::records::Check;
 use crate::model::tree::{Content, Node, NodeKind, printable};
 use crate::model::units::Percent;
 use crate::restore::{Contents, Sink};
-use crate::verify::{Against, Finding, chain, each_entry};
+use crate::verify::{Against, Entries, Finding, chain};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,14 +33,16 @@ pub async fn integrity(
         bytes: Arc::default(),
         against: Against::default(),
     };
-    each_entry(contents, root, async |path, node| match node {
-        Ok(node) => reading.add(path, node).await,
-        Err(error) => {
-            let why = format!("directory `{}`: {}", printable(path), chain(error));
-            reading.against.push(why);
+    let mut entries = Entries::new(contents, root);
+    while let Some((path, entry)) = entries.next().await {
+        match entry {
+            Ok(node) => reading.add(&path, &node).await,
+            Err(error) => {
+                let why = format!("directory `{}`: {}", printable(&path), chain(&error));
+                reading.against.push(why);
+            }
         }
-    })
-    .await;
+    }
     reading.read().await;
     let bytes = reading.bytes.load(Ordering::Relaxed);
     let facts = [

@@ -10,7 +10,7 @@ mod temporary;
 
 pub use crate::verify::temporary::{TemporaryDirectory, remove_stale};
 
-use crate::model::ids::DestinationName;
+use crate::model::ids::{BlobId, DestinationName};
 use crate::model::records::{Check, Evidence};
 use crate::model::tree::{Node, NodeKind};
 use crate::repository::RepositoryError;
@@ -113,27 +113,45 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Calls `each` with every entry of a tree, depth first by name, and with every directory that can not be
-/// read. Holds the entries on the way down.
-async fn each_entry(
-    contents: &dyn Contents,
-    root: &Node,
-    mut each: impl AsyncFnMut(&[u8], Result<&Node, &RepositoryError>),
-) {
-    let mut waiting = vec![(Vec::new(), root.clone())];
-    while let Some((path, node)) = waiting.pop() {
-        if !path.is_empty() {
-            each(&path, Ok(&node)).await;
-        }
-        let NodeKind::Directory { tree: Some(tree) } = &node.kind else {
-            continue;
+/// Every entry of a tree, depth first by name. Holds the entries on the way down.
+struct Entries<'a> {
+    contents: &'a dyn Contents,
+    waiting: Vec<(Vec<u8>, Node)>,
+    /// The directory that was given last: its entries come next.
+    enter: Option<(Vec<u8>, BlobId)>,
+}
+
+impl<'a> Entries<'a> {
+    fn new(contents: &'a dyn Contents, root: &Node) -> Self {
+        let tree = match &root.kind {
+            NodeKind::Directory { tree } => *tree,
+            _ => None,
         };
-        match contents.entries(tree).await {
-            Ok(entries) => waiting.extend(entries.into_iter().rev().map(|entry| {
-                let separator: &[u8] = if path.is_empty() { b"" } else { b"/" };
-                ([path.as_slice(), separator, &entry.name].concat(), entry)
-            })),
-            Err(error) => each(&path, Err(&error)).await,
+        Self {
+            contents,
+            waiting: Vec::new(),
+            enter: tree.map(|tree| (Vec::new(), tree)),
         }
+    }
+
+    /// The next entry, or a directory that can not be read.
+    async fn next(&mut self) -> Option<(Vec<u8>, Result<Node, RepositoryError>)> {
+        if let Some((path, tree)) = self.enter.take() {
+            match self.contents.entries(&tree).await {
+                Ok(entries) => {
+                    let separator: &[u8] = if path.is_empty() { b"" } else { b"/" };
+                    let below = |name: &[u8]| [path.as_slice(), separator, name].concat();
+                    let entries = entries.into_iter().rev();
+                    self.waiting
+                        .extend(entries.map(|entry| (below(&entry.name), entry)));
+                }
+                Err(error) => return Some((path, Err(error))),
+            }
+        }
+        let (path, node) = self.waiting.pop()?;
+        if let NodeKind::Directory { tree: Some(tree) } = &node.kind {
+            self.enter = Some((path.clone(), *tree));
+        }
+        Some((path, Ok(node)))
     }
 }

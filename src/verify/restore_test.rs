@@ -9,7 +9,7 @@ use crate::restore::files::{Intent, Overwrite, OwnersBy, Request, Sameness, rest
 use crate::source::files::Stat;
 use crate::source::files::beneath::{Links, open_beneath};
 use crate::verify::temporary::{TemporaryDirectory, remove_stale};
-use crate::verify::{Against, Finding, chain, each_entry};
+use crate::verify::{Against, Entries, Finding, chain};
 use rustix::fs::OFlags;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -142,19 +142,24 @@ async fn choose(
     against: &mut Against,
 ) -> Vec<Vec<u8>> {
     let mut lowest: BTreeMap<[u8; 32], Vec<u8>> = BTreeMap::new();
-    each_entry(contents, root, async |path, node| match node {
-        Ok(node) if matches!(node.kind, NodeKind::File { .. }) => {
-            let mut hasher = blake3::Hasher::new();
-            hasher.update(&seed.to_le_bytes()).update(path);
-            lowest.insert(*hasher.finalize().as_bytes(), path.to_vec());
-            if lowest.len() > count as usize {
-                lowest.pop_last();
+    let mut entries = Entries::new(contents, root);
+    while let Some((path, entry)) = entries.next().await {
+        match entry {
+            Ok(node) if matches!(node.kind, NodeKind::File { .. }) => {
+                let mut hasher = blake3::Hasher::new();
+                hasher.update(&seed.to_le_bytes()).update(&path);
+                lowest.insert(*hasher.finalize().as_bytes(), path);
+                if lowest.len() > count as usize {
+                    lowest.pop_last();
+                }
+            }
+            Ok(_) => {}
+            Err(error) => {
+                let (path, why) = (printable(&path), chain(&error));
+                against.push(format!("directory `{path}`: {why}"));
             }
         }
-        Ok(_) => {}
-        Err(error) => against.push(format!("directory `{}`: {}", printable(path), chain(error))),
-    })
-    .await;
+    }
     lowest.into_values().collect()
 }
 
@@ -168,32 +173,32 @@ async fn compare_with_source(
 ) -> io::Result<u64> {
     let (source, target) = (File::open(source)?, File::open(target)?);
     let mut compared = 0;
-    each_entry(contents, root, async |path, node| {
-        let Ok(node) = node else { return };
+    let mut entries = Entries::new(contents, root);
+    while let Some((path, entry)) = entries.next().await {
+        let Ok(node) = entry else { continue };
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let open = |below: &File| open_beneath(below, path, flags, Links::Refuse).map(File::from);
+        let open = |below: &File| open_beneath(below, &path, flags, Links::Refuse).map(File::from);
         if !matches!(node.kind, NodeKind::File { .. }) {
-            return;
+            continue;
         }
         // What was not sampled is not there, and what the source has no more can not be compared.
         let (Ok(restored), Ok(live)) = (open(&target), open(&source)) else {
-            return;
+            continue;
         };
-        match is_as_recorded(&live, node) {
+        match is_as_recorded(&live, &node) {
             Ok(true) => {}
-            Ok(false) | Err(_) => return,
+            Ok(false) | Err(_) => continue,
         }
         match is_equal(live.try_clone(), restored) {
             Ok(true) => compared += 1,
             // It may have changed while it was read.
-            Ok(false) if is_as_recorded(&live, node).is_ok_and(|same| same) => {
-                against.push(format!("`{}` differs from the source", printable(path)));
+            Ok(false) if is_as_recorded(&live, &node).is_ok_and(|same| same) => {
+                against.push(format!("`{}` differs from the source", printable(&path)));
             }
             Ok(false) => {}
-            Err(error) => against.push(format!("compare `{}`: {error}", printable(path))),
+            Err(error) => against.push(format!("compare `{}`: {error}", printable(&path))),
         }
-    })
-    .await;
+    }
     Ok(compared)
 }
 

@@ -67,7 +67,7 @@ pub async fn restore(
     contents: &dyn Contents,
     root: &Node,
     request: &Request,
-    on: &mut (dyn FnMut(&[u8], Intent) + Send),
+    on: &mut (dyn FnMut(&[u8], Intent) + Send + Sync),
 ) -> Result<Report, RestoreError> {
     for path in &request.paths {
         if !is_relative_and_plain(path) || find(contents, root, path).await?.is_none() {

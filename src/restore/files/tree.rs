@@ -31,7 +31,7 @@ use std::vec;
 /// Content lists resolved at once: at most 65536 blobs.
 const LISTS_AT_ONCE: usize = 16;
 
-type On<'a> = &'a mut (dyn FnMut(&[u8], Intent) + Send);
+type On<'a> = &'a mut (dyn FnMut(&[u8], Intent) + Send + Sync);
 
 /// A directory on the way down.
 struct Level {

@@ -1,0 +1,118 @@
+//! Why a step failed, as a type inside and as a chain of words in the report.
+
+use crate::model::ids::{BackupId, ComponentName, DestinationName};
+use crate::plan::report::{Failure, FailureKind};
+use crate::repository::{OpenError, RepositoryError};
+use crate::source::files::FilesError;
+use crate::store::Kind;
+use std::{error::Error, io};
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum StepError {
+    #[error("open destination `{destination}`")]
+    Open {
+        destination: DestinationName,
+        #[source]
+        cause: OpenError,
+    },
+    #[error("destination `{0}` has no repository yet; plan again, the plan will make one")]
+    NoRepository(DestinationName),
+    #[error("`{0}` is not in the plan file that is being applied")]
+    Unknown(String),
+    #[error("backup {} is not at destination `{destination}` any more", id.short())]
+    BackupGone {
+        id: BackupId,
+        destination: DestinationName,
+    },
+    #[error("back up `{component}`")]
+    Source {
+        component: ComponentName,
+        #[source]
+        cause: FilesError,
+    },
+    #[error("{doing} `{what}`")]
+    Repository {
+        doing: &'static str,
+        what: String,
+        #[source]
+        cause: RepositoryError,
+    },
+    #[error("{id} was held by {by} after the plan was made: {reason:?}; plan again")]
+    Held {
+        id: String,
+        by: String,
+        reason: String,
+    },
+    #[error("read the key for destination `{destination}`")]
+    Secret {
+        destination: DestinationName,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("run the hook `{command}`")]
+    Hook {
+        command: String,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("{0}")]
+    CheckFailed(String),
+    #[error("the step that makes this backup left none")]
+    NoBackupMade,
+    #[error(
+        "this version of ccb can not {verb} `{component}`: its kind of source or export is planned, but not carried out"
+    )]
+    NotInThisVersion {
+        verb: &'static str,
+        component: ComponentName,
+    },
+    #[error("the step ended in the middle: {0}")]
+    Crashed(String),
+}
+
+impl StepError {
+    /// The chain of causes, outermost first, and what kind of failure it is.
+    pub(crate) fn into_failure(self) -> Failure {
+        let kind = self.kind();
+        let mut chain = vec![self.to_string()];
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let words = error.to_string();
+            // A transparent wrapper says the same as what it wraps.
+            if chain.last() != Some(&words) {
+                chain.push(words);
+            }
+            cause = error.source();
+        }
+        Failure { chain, kind }
+    }
+
+    fn kind(&self) -> FailureKind {
+        let of_store = |kind: Kind| match kind {
+            Kind::Unreachable => FailureKind::Unreachable,
+            _ => FailureKind::Other,
+        };
+        match self {
+            Self::CheckFailed(_) => FailureKind::Verification,
+            Self::Secret { .. } => FailureKind::Key,
+            Self::NoRepository(_) => FailureKind::Unreachable,
+            Self::Open { cause, .. } => match cause {
+                OpenError::KeyMissing(_) | OpenError::WrongKey { .. } | OpenError::Key { .. } => {
+                    FailureKind::Key
+                }
+                OpenError::Store(e) => of_store(e.kind),
+                _ => FailureKind::Unreachable,
+            },
+            Self::Repository { cause, .. } => match cause {
+                RepositoryError::Store(e) => of_store(e.kind),
+                RepositoryError::BlobMissing { .. }
+                | RepositoryError::BlobDamaged { .. }
+                | RepositoryError::Object { .. } => FailureKind::Verification,
+                _ => FailureKind::Other,
+            },
+            _ => FailureKind::Other,
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What a run works with: the strategy, open destinations, secrets by reference, and the world's clock
+//! and randomness. Holds no decision.
+
+use crate::apply::destinations::Destinations;
+use crate::apply::error::StepError;
+use crate::model::ids::{BackupId, ComponentName, DestinationName, RunId};
+use crate::model::records::PlanRef;
+use crate::model::strategy::{Component, SecretRef, Strategy};
+use crate::plan::{BackupRef, StepId};
+use crate::repository::format::key::Secret;
+use crate::repository::{ListedBackup, Repository, Surroundings};
+use crate::store::Store;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Reads a secret when it is needed: from the environment, a file or a command.
+pub type Secrets = Arc<dyn Fn(&SecretRef) -> io::Result<Secret> + Send + Sync>;
+
+/// What a run works with. Clones share it.
+#[derive(Clone)]
+pub struct Hands(Arc<Inner>);
+
+struct Inner {
+    strategy: Arc<Strategy>,
+    run: RunId,
+    surroundings: Surroundings,
+    secrets: Secrets,
+    base: PathBuf,
+    scratch: PathBuf,
+    destinations: Destinations,
+    /// Backups that steps of this run made.
+    made: Mutex<BTreeMap<StepId, BackupId>>,
+}
+
+impl Hands {
+    /// `base` is what relative paths of the plan file start from, `scratch` where restore tests make their
+    /// directories; `stores` are the destinations that can be used, with their repository where it is
+    /// open.
+    pub fn new(
+        strategy: Arc<Strategy>,
+        run: RunId,
+        surroundings: Surroundings,
+        secrets: Secrets,
+        (base, scratch): (PathBuf, PathBuf),
+        stores: BTreeMap<DestinationName, (Store, Option<Repository>)>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            strategy,
+            run,
+            surroundings,
+            secrets,
+            base,
+            scratch,
+            destinations: Destinations::new(stores),
+            made: Mutex::default(),
+        }))
+    }
+
+    /// The strategy that is applied.
+    pub fn strategy(&self) -> &Strategy {
+        &self.0.strategy
+    }
+    /// This run.
+    pub fn run(&self) -> RunId {
+        self.0.run
+    }
+    /// Clock, randomness, host name.
+    pub fn surroundings(&self) -> &Surroundings {
+        &self.0.surroundings
+    }
+    pub(crate) fn secrets(&self) -> &Secrets {
+        &self.0.secrets
+    }
+    pub(crate) fn destinations(&self) -> &Destinations {
+        &self.0.destinations
+    }
+    /// A path of the plan file, from where relative ones start.
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.0.base.join(path)
+    }
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.0.scratch.clone()
+    }
+    pub(crate) fn plan_ref(&self) -> PlanRef {
+        PlanRef {
+            name: self.0.strategy.name.clone(),
+            digest: self.0.strategy.digest(),
+        }
+    }
+    pub(crate) fn component(&self, name: &ComponentName) -> Result<&Component, StepError> {
+        self.0
+            .strategy
+            .component(name)
+            .ok_or_else(|| StepError::Unknown(format!("component.{name}")))
+    }
+    pub(crate) fn random<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        (self.0.surroundings.random)(&mut bytes);
+        bytes
+    }
+
+    /// The repositories that are open now, those that this run made among them.
+    pub async fn repositories(&self) -> Vec<(DestinationName, Repository)> {
+        self.0.destinations.repositories().await
+    }
+    pub(crate) fn record_made(&self, step: StepId, backup: BackupId) {
+        let mut made = self.0.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.insert(step, backup);
+    }
+    /// The backup that a step is about.
+    pub(crate) fn resolve(&self, backup: &BackupRef) -> Result<BackupId, StepError> {
+        match backup {
+            BackupRef::Id(id) => Ok(*id),
+            BackupRef::Of(step) => {
+                let made = self.0.made.lock().unwrap_or_else(PoisonError::into_inner);
+                made.get(step).copied().ok_or(StepError::NoBackupMade)
+            }
+        }
+    }
+    /// The backup that a step is about, as `destination` lists it.
+    pub(crate) async fn find(
+        &self,
+        backup: &BackupRef,
+        destination: &DestinationName,
+    ) -> Result<(Repository, ListedBackup), StepError> {
+        let id = self.resolve(backup)?;
+        let repository = self.0.destinations.repository(destination).await?;
+        let found = self.0.destinations.find(destination, &id).await?;
+        let listed = found.ok_or_else(|| StepError::BackupGone {
+            id,
+            destination: destination.clone(),
+        })?;
+        Ok((repository, listed))
+    }
+}

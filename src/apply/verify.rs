@@ -1,0 +1,156 @@
+//! Proves something of a backup and keeps the result with it, passed or not. A check that finds fault is
+//! a failed step, so that nothing that needs its proof goes on.
+
+use crate::apply::error::StepError;
+use crate::apply::hands::Hands;
+use crate::model::ids::{ComponentName, DestinationName};
+use crate::model::records::{Annotation, Manifest, Note, Version};
+use crate::model::strategy::{Component, ContentsCheck, FilesSource, PresenceCheck, SourceSpec};
+use crate::model::tree::Node;
+use crate::model::units::{Percent, Size};
+use crate::plan::report::Done;
+use crate::plan::{BackupRef, CheckSpec};
+use crate::repository::{ListedBackup, Reader, Repository};
+use crate::verify::restore_test::RestoreTestRequest;
+use crate::verify::{self, Finding, presence};
+use futures_util::FutureExt;
+
+pub(crate) async fn verify(
+    component: &ComponentName,
+    backup: &BackupRef,
+    destination: &DestinationName,
+    check: &CheckSpec,
+    hands: &Hands,
+) -> Result<Done, StepError> {
+    let (repository, listed) = hands.find(backup, destination).await?;
+    let component = hands.component(component)?;
+    let finding = match check {
+        CheckSpec::Presence => check_presence(component, &listed, destination, hands).await?,
+        CheckSpec::Encrypted => verify::encrypted::encrypted(&repository, &listed, None).await,
+        CheckSpec::Integrity { .. } | CheckSpec::Contents | CheckSpec::RestoreTest { .. } => {
+            check_bytes(component, &repository, &listed, check, hands).await?
+        }
+    };
+    let (passed, message) = (finding.passed, finding.message.clone());
+    let at = (hands.surroundings().now)();
+    let annotation = Annotation {
+        v: Version,
+        backup: listed.manifest.id,
+        at,
+        note: Note::Verified(finding.evidence(at, destination.clone())),
+    };
+    let kept = repository.annotate(&annotation).await;
+    kept.map_err(|cause| StepError::Repository {
+        doing: "keep the result of",
+        what: check.as_str().to_owned(),
+        cause,
+    })?;
+    if !passed {
+        return Err(StepError::CheckFailed(message));
+    }
+    Ok(Done {
+        backup: Some(listed.manifest.id),
+        note: message,
+        ..Done::default()
+    })
+}
+
+async fn check_presence(
+    component: &Component,
+    listed: &ListedBackup,
+    destination: &DestinationName,
+    hands: &Hands,
+) -> Result<Finding, StepError> {
+    let usual = PresenceCheck {
+        min_size: Size(1),
+        max_shrink: Percent(50),
+        fresh: None,
+    };
+    let settings = component.verify.presence.clone().unwrap_or(usual);
+    let manifest = &listed.manifest;
+    let held = hands.destinations().held(destination).await?;
+    let mut earlier: Vec<_> = held
+        .backups
+        .iter()
+        .map(|backup| &backup.manifest)
+        .filter(|other| {
+            other.component == manifest.component
+                && other.method == manifest.method
+                && other.complete
+                && other.started < manifest.started
+        })
+        .collect();
+    earlier.sort_by_key(|other| std::cmp::Reverse(other.started));
+    let sizes: Vec<u64> = earlier
+        .iter()
+        .take(presence::HISTORY_LEN)
+        .map(|other| other.stats.bytes)
+        .collect();
+    let now = (hands.surroundings().now)();
+    Ok(presence::presence(&settings, manifest, &sizes, now))
+}
+
+/// The checks that read the backup's own bytes.
+async fn check_bytes(
+    component: &Component,
+    repository: &Repository,
+    listed: &ListedBackup,
+    check: &CheckSpec,
+    hands: &Hands,
+) -> Result<Finding, StepError> {
+    let SourceSpec::Files(files) = &component.source else {
+        return Err(StepError::NotInThisVersion {
+            verb: "verify",
+            component: component.name.clone(),
+        });
+    };
+    let failed = |cause| StepError::Repository {
+        doing: "read",
+        what: listed.manifest.id.short(),
+        cause,
+    };
+    let _pinned = repository.pin(&[listed]).await.map_err(failed)?;
+    let reader = repository.reader().await.map_err(failed)?;
+    let manifest = &listed.manifest;
+    let root = manifest.root_node();
+    let random = u64::from_le_bytes(hands.random());
+    Ok(match check {
+        CheckSpec::Integrity { sample } => {
+            verify::integrity::integrity(*sample, random, &reader, &root)
+                .boxed()
+                .await
+        }
+        CheckSpec::RestoreTest { files: many, .. } => {
+            let (parent, source) = (hands.scratch(), hands.path(&files.path));
+            let request = RestoreTestRequest {
+                files: *many,
+                random,
+                parent: &parent,
+                source: Some(&source),
+            };
+            verify::restore_test::restore_test(&reader, &root, request)
+                .boxed()
+                .await
+        }
+        _ => check_contents(component, files, manifest, &reader, &root).await,
+    })
+}
+
+async fn check_contents(
+    component: &Component,
+    files: &FilesSource,
+    manifest: &Manifest,
+    reader: &Reader,
+    root: &Node,
+) -> Finding {
+    let usual = ContentsCheck {
+        counts: true,
+        sizes: true,
+        keys_tolerance: Percent(0),
+        tables: Vec::new(),
+    };
+    let settings = component.verify.contents.clone().unwrap_or(usual);
+    verify::contents::contents(&settings, &files.subdirectories, manifest, reader, root)
+        .boxed()
+        .await
+}

@@ -1,0 +1,264 @@
+//! The command line as types. Says what can be asked for; does nothing.
+
+use crate::cli::input::Variables;
+use crate::cli::output::Color;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::Timestamp;
+use std::path::PathBuf;
+
+/// Declarative plan-and-apply engine for backups.
+#[derive(Debug, Parser)]
+#[command(name = "ccb", version, about, max_term_width = 100)]
+pub struct Arguments {
+    /// Flags of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Values of the plan file's variables.
+    #[command(flatten)]
+    pub variables: Variables,
+    /// Colours
+    #[arg(long, value_name = "WHEN", default_value = "auto", global = true)]
+    pub color: Color,
+    /// No colours, like --color never
+    #[arg(long, global = true)]
+    pub no_color: bool,
+    /// Only results and errors
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+/// How a result is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Human,
+    /// For programs
+    Json,
+    /// For a comment on a pull request
+    Markdown,
+    /// Annotations of a GitHub workflow
+    Github,
+    /// SARIF, for code scanning
+    Sarif,
+}
+
+/// How a result is printed, for commands that know text and JSON.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Json {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check plan files without looking at any destination
+    Validate {
+        /// Plan files
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<String>,
+        /// How problems are printed
+        #[arg(long, default_value = "human")]
+        format: Format,
+    },
+    /// Show what apply would do, and why
+    Plan(PlanArguments),
+    /// Do what is due
+    Apply(ApplyArguments),
+    /// Show a saved plan
+    Show {
+        /// A saved plan, or a plan file
+        file: String,
+        /// Print JSON
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Make one backup now, with its copies and checks
+    Backup {
+        /// The plan file
+        file: String,
+        /// The component
+        component: String,
+        /// How; default: the first method of its kind of source
+        #[arg(long, value_name = "METHOD")]
+        method: Option<String>,
+        /// A tag for retention rules
+        #[arg(long, value_name = "TAG")]
+        tag: Option<String>,
+    },
+    /// List backups
+    List {
+        /// The plan file
+        file: String,
+        /// Only this component
+        component: Option<String>,
+        /// Forgotten ones that can be brought back
+        #[arg(long)]
+        deleted: bool,
+        /// Print JSON
+        #[command(flatten)]
+        json: Json,
+    },
+    /// List the files of a backup
+    Ls {
+        /// The plan file
+        file: String,
+        /// An id, its beginning, or `latest`
+        backup: String,
+        /// A path below the root
+        path: Option<String>,
+        /// Print JSON
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Write one file of a backup to standard output
+    Cat {
+        /// The plan file
+        file: String,
+        /// An id, its beginning, or `latest`
+        backup: String,
+        /// A path below the root
+        path: String,
+    },
+    /// Put a backup back, whole or in part
+    Restore(RestoreArguments),
+    /// Keep a backup whatever the rules say
+    Hold {
+        /// The plan file
+        file: String,
+        /// An id or its beginning
+        backup: String,
+        /// Why
+        #[arg(long)]
+        reason: String,
+    },
+    /// End a hold
+    Release {
+        /// The plan file
+        file: String,
+        /// An id or its beginning
+        backup: String,
+        /// Why
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Print a completion script
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What a plan is made of.
+#[derive(Debug, Clone, Args)]
+pub struct Selection {
+    /// Only this address and what it needs (repeatable)
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "exclude")]
+    pub target: Vec<String>,
+    /// All but this address (repeatable)
+    #[arg(long, value_name = "ADDRESS")]
+    pub exclude: Vec<String>,
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArguments {
+    /// The plan file
+    pub file: String,
+    /// Save the plan, to be applied later
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Exit with 2 when there is something to do
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+    /// What is planned.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Plan for this instant instead of now
+    #[arg(long, value_name = "RFC3339")]
+    pub at: Option<Timestamp>,
+    /// Compare with this plan file, to show what the change causes
+    #[arg(long, value_name = "FILE")]
+    pub base: Option<String>,
+    /// Use this inventory instead of looking at the destinations
+    #[arg(long, value_name = "FILE")]
+    pub inventory: Option<PathBuf>,
+    /// Save the inventory that was seen
+    #[arg(long, value_name = "FILE")]
+    pub inventory_out: Option<PathBuf>,
+    /// How the plan is printed
+    #[arg(long, default_value = "human")]
+    pub format: Format,
+    /// Print JSON, like --format json
+    #[arg(long)]
+    pub json: bool,
+    /// Longest Markdown, in characters
+    #[arg(long, value_name = "N", default_value_t = 60_000)]
+    pub max_chars: usize,
+}
+
+/// Arguments of `apply`.
+#[derive(Debug, Args)]
+pub struct ApplyArguments {
+    /// A plan file, or a plan saved by `plan --out`
+    pub file: String,
+    /// Ask nothing; forgets beyond the limit still need --allow-forget
+    #[arg(long)]
+    pub auto_approve: bool,
+    /// Let this run forget up to N backups
+    #[arg(long, value_name = "N")]
+    pub allow_forget: Option<u64>,
+    /// What is applied.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Steps at once, instead of the plan file's
+    #[arg(long, value_name = "N")]
+    pub parallelism: Option<usize>,
+    /// Print the result as JSON
+    #[command(flatten)]
+    pub json: Json,
+}
+
+/// Arguments of `restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArguments {
+    /// The plan file
+    pub file: String,
+    /// The component
+    pub component: String,
+    /// An id, its beginning, or `latest`
+    #[arg(long, value_name = "BACKUP", conflicts_with = "time")]
+    pub backup: Option<String>,
+    /// The newest backup at or before this instant
+    #[arg(long, value_name = "RFC3339")]
+    pub time: Option<Timestamp>,
+    /// Read from this destination only
+    #[arg(long, value_name = "DESTINATION")]
+    pub from: Option<String>,
+    /// Where to; default: where the component was read from
+    #[arg(long, value_name = "DIRECTORY")]
+    pub to: Option<PathBuf>,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Replace files that differ
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Do not ask before restoring into place
+    #[arg(long)]
+    pub auto_approve: bool,
+    /// Only these paths below the root
+    pub paths: Vec<String>,
+    /// Print the result as JSON
+    #[command(flatten)]
+    pub json: Json,
+}

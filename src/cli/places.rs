@@ -1,0 +1,98 @@
+//! Opens the destinations of a strategy: their stores, and the repositories in them.
+
+use crate::cli::exit::{Exit, Trouble, chain};
+use crate::cli::world::{self, Commands};
+use crate::model::ids::DestinationName;
+use crate::model::strategy::{Destination, DestinationKind, Strategy};
+use crate::observe::Opened;
+use crate::repository::{OpenError, Repository};
+use crate::store::local::Local;
+use crate::store::{Doing, Kind, Store, StoreError};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Store calls at once on a local disk: more only make its head move more.
+const LOCAL_CALLS_AT_ONCE: usize = 4;
+
+/// A destination: its store where this version can reach it, and its repository where there is one.
+pub struct Place {
+    /// The store.
+    pub store: Option<Store>,
+    /// The repository, or why it is not open.
+    pub opened: Opened,
+}
+
+/// Every destination of the strategy.
+pub type Places = BTreeMap<DestinationName, Place>;
+
+/// Opens all destinations. A key that is missing or wrong ends the command: what is behind it is there,
+/// and must not be taken for absent.
+pub async fn open_all(strategy: &Strategy, commands: Commands) -> Result<Places, Trouble> {
+    let mut places = Places::new();
+    for destination in &strategy.destinations {
+        let place = open(strategy, destination, commands).await?;
+        places.insert(destination.name.clone(), place);
+    }
+    Ok(places)
+}
+
+async fn open(
+    strategy: &Strategy,
+    destination: &Destination,
+    commands: Commands,
+) -> Result<Place, Trouble> {
+    let store = match store(&destination.kind) {
+        Ok(store) => store,
+        Err(error) => {
+            return Ok(Place {
+                store: None,
+                opened: Err(OpenError::Store(error)),
+            });
+        }
+    };
+    let encryption = destination.encrypt.as_ref();
+    let encryption = encryption.and_then(|name| strategy.encryption(name));
+    let secret = encryption.map(|encryption| world::secret(&encryption.key, commands));
+    let (secret, unread) = match secret {
+        Some(Ok(secret)) => (Some(secret), None),
+        Some(Err(error)) => (None, Some(error)),
+        None => (None, None),
+    };
+    let opened = Repository::open(store.clone(), secret.as_ref(), &world::surroundings()).await;
+    match (&opened, unread) {
+        (Err(OpenError::KeyMissing(_)), Some(error)) => Err(Trouble::new(
+            Exit::Key,
+            format!("read the key for destination.{}: {error}", destination.name),
+        )),
+        (
+            Err(
+                e @ (OpenError::KeyMissing(_) | OpenError::WrongKey { .. } | OpenError::Key { .. }),
+            ),
+            _,
+        ) => {
+            let words = format!("open destination.{} > {}", destination.name, chain(e));
+            Err(Trouble::new(Exit::Key, words))
+        }
+        _ => Ok(Place {
+            store: Some(store),
+            opened,
+        }),
+    }
+}
+
+fn store(kind: &DestinationKind) -> Result<Store, StoreError> {
+    match kind {
+        DestinationKind::Local { path } => {
+            let local = Local::new(Path::new(path));
+            Ok(Store::new(Arc::new(local), LOCAL_CALLS_AT_ONCE))
+        }
+        DestinationKind::S3 { url, .. } => Err(out_of_reach(url, "S3")),
+        DestinationKind::Sftp { url } => Err(out_of_reach(url, "SFTP")),
+    }
+}
+
+fn out_of_reach(url: &str, what: &str) -> StoreError {
+    let cause = std::io::Error::other(format!("this version of ccb has no {what} client"));
+    StoreError::new(Doing::List, "", url, Kind::Unreachable).caused_by(cause)
+}

@@ -1,0 +1,181 @@
+//! `ccb plan` and `ccb show`: what would be done, and why. Reads plan file and destinations, writes
+//! nothing but the files that are asked for, runs no command.
+
+use crate::cli::args::{Format, PlanArguments, Selection};
+use crate::cli::exit::{Exit, Trouble};
+use crate::cli::places::{self, Places};
+use crate::cli::world::{self, Commands};
+use crate::cli::{Context, around, input, output};
+use crate::model::ids::Address;
+use crate::model::inventory::Inventory;
+use crate::model::strategy::Strategy;
+use crate::model::units::AsOf;
+use crate::plan::{self, Plan, saved};
+use crate::plan_file::UnsetEnv;
+use crate::{observe, plan_file, render};
+use std::fs;
+use std::path::Path;
+
+/// Plans.
+pub async fn run(arguments: &PlanArguments, context: &Context) -> Result<Exit, Trouble> {
+    let variables = &context.global.variables;
+    let strategy = input::strategy(
+        &arguments.file,
+        variables,
+        UnsetEnv::Warn,
+        &context.terminal,
+    )?;
+    let inventory = match &arguments.inventory {
+        Some(path) => read_inventory(path)?,
+        None => {
+            let places = places::open_all(&strategy, Commands::Refuse).await?;
+            observe(places).await
+        }
+    };
+    if let Some(path) = &arguments.inventory_out {
+        let mut text = serde_json::to_string_pretty(&inventory)
+            .map_err(|e| Trouble::from_error(Exit::Error, &e))?;
+        text.push('\n');
+        write_file(path, &text)?;
+    }
+    let at = AsOf(arguments.at.unwrap_or_else(world::now));
+    let base = base(arguments.base.as_deref(), &inventory, context)?;
+    let request = request(&arguments.selection);
+    let plan = make(&strategy, base.as_ref(), &inventory, at, &request)?;
+    if let Some(path) = &arguments.out {
+        write_file(path, &saved::to_json(&plan))?;
+    }
+    let format = if arguments.json {
+        Format::Json
+    } else {
+        arguments.format
+    };
+    let text = match format {
+        Format::Human => render::text::plan(&plan, &strategy, &context.look()),
+        Format::Json => saved::to_json(&plan),
+        Format::Markdown => render::markdown::plan(&plan, &strategy, arguments.max_chars),
+        Format::Github => render::github::plan(&plan, &strategy),
+        Format::Sarif => {
+            render::sarif::findings(&plan.findings, &strategy, env!("CARGO_PKG_VERSION"))
+        }
+    };
+    output::print(&text)?;
+    Ok(exit_of(&plan, arguments.detailed_exitcode))
+}
+
+fn exit_of(plan: &Plan, detailed: bool) -> Exit {
+    if plan.violations() > 0 {
+        Exit::Violation
+    } else if detailed && !plan.is_empty() {
+        Exit::Difference
+    } else {
+        Exit::Ok
+    }
+}
+
+/// Shows a saved plan, with the places of its plan file where that can be read.
+pub fn show(file: &str, json: bool, context: &Context) -> Result<Exit, Trouble> {
+    let text = input::read_text(file).map_err(|e| input::read_failed(file, &e))?;
+    let variables = &context.global.variables;
+    if !text.trim_start().starts_with('{') {
+        let vars = variables.values()?;
+        let resolved = plan_file::resolved(&plan_file::Request {
+            path: file,
+            text: &text,
+            read: &|path| input::read_text(path),
+            env: &world::variable,
+            vars: &vars,
+            unset_env: UnsetEnv::Warn,
+        });
+        let resolved = resolved.map_err(|e| input::show_error(file, &e, &context.terminal))?;
+        output::print(&resolved)?;
+        return Ok(Exit::Ok);
+    }
+    let plan = saved::from_json(&text).map_err(|e| Trouble::from_error(Exit::Error, &e))?;
+    let strategy = input::strategy(&plan.file, variables, UnsetEnv::Warn, &context.terminal)?;
+    match json {
+        true => output::print(&saved::to_json(&plan))?,
+        false => output::print(&render::text::plan(&plan, &strategy, &context.look()))?,
+    }
+    Ok(exit_of(&plan, false))
+}
+
+/// Plans, with everything that the policies say about it.
+pub fn make(
+    strategy: &Strategy,
+    base: Option<&Strategy>,
+    inventory: &Inventory,
+    at: AsOf,
+    request: &plan::Request,
+) -> Result<Plan, Trouble> {
+    let around = around::look(strategy);
+    let made = plan::plan_with_checks(strategy, base, inventory, &around, at, request);
+    made.map_err(|e| Trouble::from_error(Exit::Error, &e))
+}
+
+/// What was asked for by flags.
+pub fn request(selection: &Selection) -> plan::Request {
+    let addresses = |texts: &[String]| texts.iter().cloned().map(Address).collect();
+    plan::Request {
+        target: addresses(&selection.target),
+        exclude: addresses(&selection.exclude),
+        ..plan::Request::default()
+    }
+}
+
+/// What the destinations hold.
+pub async fn observe(places: Places) -> Inventory {
+    let opened = places.into_iter().map(|(name, place)| (name, place.opened));
+    observe::inventory(&opened.collect()).await
+}
+
+/// The plan file to compare with: the one that is named, else the one that was applied last.
+pub fn base(
+    path: Option<&str>,
+    inventory: &Inventory,
+    context: &Context,
+) -> Result<Option<Strategy>, Trouble> {
+    let variables = &context.global.variables;
+    if let Some(path) = path {
+        let strategy = input::strategy(path, variables, UnsetEnv::Warn, &context.terminal)?;
+        return Ok(Some(strategy));
+    }
+    let runs = inventory
+        .destinations
+        .values()
+        .flat_map(|holding| &holding.runs);
+    let Some(last) = runs.max_by_key(|run| run.finished) else {
+        return Ok(None);
+    };
+    let Some(root) = last.files.first() else {
+        return Ok(None);
+    };
+    let included = |path: &str| {
+        let found = last.files.iter().find(|file| file.path == path);
+        found
+            .map(|file| file.text.clone())
+            .ok_or_else(|| std::io::Error::other("it was not part of the last run"))
+    };
+    let vars = variables.values()?;
+    let parsed = plan_file::parse(&plan_file::Request {
+        path: &root.path,
+        text: &root.text,
+        read: &included,
+        env: &world::variable,
+        vars: &vars,
+        unset_env: UnsetEnv::Warn,
+    });
+    // What was applied once and is no plan file for this version of ccb is no base either.
+    Ok(parsed.ok().map(|parsed| parsed.strategy))
+}
+
+fn read_inventory(path: &Path) -> Result<Inventory, Trouble> {
+    let words = |why: String| format!("read the inventory `{}`: {why}", path.display());
+    let text = fs::read(path).map_err(|e| Trouble::new(Exit::Absent, words(e.to_string())))?;
+    serde_json::from_slice(&text).map_err(|e| Trouble::new(Exit::Error, words(e.to_string())))
+}
+
+fn write_file(path: &Path, text: &str) -> Result<(), Trouble> {
+    let words = |e: std::io::Error| format!("write `{}`: {e}", path.display());
+    fs::write(path, text).map_err(|e| Trouble::new(Exit::Error, words(e)))
+}
