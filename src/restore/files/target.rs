@@ -11,6 +11,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 /// An open target; `None` on a dry run into a directory that is not there.
@@ -24,7 +25,7 @@ const DIRECTORY: OFlags = OFlags::RDONLY
 impl Target {
     pub(crate) fn open(path: &Path, dry_run: bool) -> io::Result<Self> {
         if !dry_run {
-            fs::create_dir_all(path)?;
+            make(path)?;
         }
         match openat(CWD, path, DIRECTORY, Mode::empty()) {
             Err(Errno::NOENT) if dry_run => Ok(Self(None)),
@@ -45,6 +46,21 @@ impl Target {
     /// Makes what was written survive a power cut.
     pub(crate) fn sync(&self) -> Result<(), Errno> {
         self.0.as_ref().map_or(Ok(()), rustix::fs::syncfs)
+    }
+}
+
+/// Makes the target if it is missing, so that only this user can look into it: what it once held is not
+/// for everyone because its new place is.
+fn make(path: &Path) -> io::Result<()> {
+    if let Some(parent) = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+    {
+        fs::create_dir_all(parent)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
     }
 }
 

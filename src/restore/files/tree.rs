@@ -111,13 +111,9 @@ impl<'a> Restorer<'a> {
 
     pub(crate) async fn run(mut self, root: &Node) -> Result<Report, RestoreError> {
         let mut levels = Vec::new();
-        self.enter(
-            Vec::new(),
-            root.clone(),
-            self.request.paths.is_empty(),
-            &mut levels,
-        )
-        .await;
+        // A backup holds what is in its root, not the root's own mode and owner: the target keeps its own.
+        self.enter(Vec::new(), root.clone(), false, &mut levels)
+            .await;
         while let Some(level) = levels.last_mut() {
             match level.entries.next() {
                 Some(node) => self.step(node, &mut levels).await,

@@ -2,11 +2,10 @@
 
 use crate::repository::given::noise;
 use crate::restore::given::{back_up, request, run, seen, well, write};
-use ccb::restore::files::{Intent, OwnersBy, RestoreError};
+use ccb::restore::files::{Intent, RestoreError};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
-use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 use tempfile::TempDir;
 
@@ -167,6 +166,20 @@ async fn a_path_that_the_backup_has_not_is_an_error_before_anything_is_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_is_made_is_private_and_one_that_is_there_stays_as_it_is() {
+    let source = TempDir::new().expect("a directory");
+    write(source.path(), "a", b"x");
+    let backup = back_up(source.path()).await;
+    let target = TempDir::new().expect("a directory");
+    fs::set_permissions(target.path(), fs::Permissions::from_mode(0o751)).expect("set");
+    well(&backup, &request(target.path())).await;
+    well(&backup, &request(&target.path().join("in/new"))).await;
+    let mode = |path: &std::path::Path| fs::metadata(path).expect("there").mode() & 0o7777;
+    assert_eq!(mode(target.path()), 0o751);
+    assert_eq!(mode(&target.path().join("in/new")), 0o700);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_tells_all_and_writes_nothing() {
     let source = TempDir::new().expect("a directory");
     for path in ["a/x", "a/y", "b"] {
@@ -250,36 +263,4 @@ async fn a_damaged_pack_costs_its_files_and_no_others() {
             vec!["small".to_owned()]
         }
     );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn owners_are_found_by_name_or_by_number() {
-    let source = TempDir::new().expect("a directory");
-    write(source.path(), "a", b"x");
-    let mut backup = back_up(source.path()).await;
-    let uid = rustix::process::geteuid().as_raw();
-    let set = |backup: &mut crate::restore::given::Backup, user: &str| {
-        backup.root.user = Some(user.to_owned());
-        backup.root.uid = 54_321;
-    };
-    set(&mut backup, "nobody-has-this-name");
-    let owner = |path: &Path| fs::metadata(path).expect("there").uid();
-    for (by, user, expected) in [
-        (OwnersBy::Number, "root", 54_321),
-        (OwnersBy::Name, "nobody-has-this-name", 54_321),
-        (OwnersBy::Name, "root", 0),
-    ] {
-        set(&mut backup, user);
-        let target = TempDir::new().expect("a directory");
-        let mut request = request(&target.path().join("new"));
-        request.owners = by;
-        let report = well(&backup, &request).await;
-        let there = owner(&request.target);
-        if uid == 0 {
-            assert_eq!((there, report.note_count), (expected, 0), "{by:?} {user}");
-        } else {
-            assert_eq!(there, uid);
-            assert!(report.note_count > 0, "that it could not be set is said");
-        }
-    }
 }

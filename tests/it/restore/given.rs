@@ -8,6 +8,7 @@ use ccb::repository::{Commit, Reader, Repository};
 use ccb::restore::files::{
     Intent, Overwrite, OwnersBy, Report, Request, RestoreError, Sameness, restore,
 };
+use ccb::restore::root_node;
 use ccb::source::files::walk;
 use ccb::store::memory::Memory;
 use std::collections::BTreeMap;
@@ -47,30 +48,15 @@ pub(crate) async fn back_up(directory: &Path) -> Backup {
         .begin(draft("files"), None)
         .await
         .expect("begins");
-    let mut walk = walk(source(directory)).expect("the source is there");
-    let root = walk
-        .next()
-        .expect("there is a root")
-        .expect("it can be read")
-        .node;
-    let rest = std::iter::once(Ok(ccb::model::tree::Found {
-        path: Vec::new(),
-        node: root.clone(),
-        body: Body::Nothing,
-    }));
+    let walk = walk(source(directory)).expect("the source is there");
     session
-        .write_tree(Box::new(rest.chain(walk)), Arc::new(()))
+        .write_tree(Box::new(walk), Arc::new(()))
         .await
         .expect("written");
     let manifest = session.commit(Commit::default()).await.expect("committed");
     assert!(manifest.complete, "{:?}", manifest.errors);
     let reader = repository.reader().await.expect("reads");
-    let root = Node {
-        kind: NodeKind::Directory {
-            tree: Some(manifest.root),
-        },
-        ..root
-    };
+    let root = root_node(manifest.root);
     Backup {
         store,
         repository,
@@ -111,7 +97,7 @@ pub(crate) async fn well(backup: &Backup, request: &Request) -> Report {
     report
 }
 
-/// All that a restore must give back of a directory: metadata and bytes by path. Hard links are told by
+/// All that a restore must give back of a directory, the root's own metadata left out: metadata and bytes by path. Hard links are told by
 /// the first path of each file.
 pub(crate) fn seen(directory: &Path) -> BTreeMap<String, (Node, Vec<u8>)> {
     let mut first = BTreeMap::new();
@@ -132,6 +118,9 @@ pub(crate) fn seen(directory: &Path) -> BTreeMap<String, (Node, Vec<u8>)> {
         (node.ctime_ns, node.inode, node.device) = (0, 0, 0);
         if let NodeKind::File { content, .. } = &mut node.kind {
             *content = Content::default();
+        }
+        if path.is_empty() {
+            node = root_node(ccb::model::ids::BlobId([0; 32]));
         }
         all.insert(path, (node, bytes));
     }

@@ -4,7 +4,7 @@ use crate::restore::given::request;
 use ccb::model::ids::BlobId;
 use ccb::model::tree::{Content, Node, NodeKind};
 use ccb::repository::RepositoryError;
-use ccb::restore::files::{Overwrite, Report, restore};
+use ccb::restore::files::{Overwrite, OwnersBy, Report, restore};
 use ccb::restore::{Contents, Sink, Unread};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -191,5 +191,40 @@ async fn a_file_whose_blobs_are_not_as_long_as_it_says_is_a_problem_and_leaves_n
             "{size} {len} {bytes}"
         );
         assert_eq!(fs::read_dir(target.path()).expect("reads").count(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn owners_are_found_by_name_or_by_number_and_setuid_goes_to_no_other() {
+    use std::os::unix::fs::MetadataExt;
+    for (by, user, expected) in [
+        (OwnersBy::Number, "root", 54_321),
+        (OwnersBy::Name, "nobody-has-this-name", 54_321),
+        (OwnersBy::Name, "root", 0),
+    ] {
+        let mut told = Told::default();
+        let (user, mode) = (Some(user.to_owned()), 0o4755);
+        let node = Node {
+            uid: 54_321,
+            user,
+            mode,
+            ..file(b"a", 0, &[])
+        };
+        told.directories.insert(BlobId([0; 32]), vec![node]);
+        let target = TempDir::new().expect("a directory");
+        let mut request = request(target.path());
+        request.owners = by;
+        let report = restore(&told, &directory(b"", 0), &request, &mut |_, _| {}).await;
+        let report = report.expect("it begins");
+        assert_eq!(report.problem_count, 0, "{:?}", report.problems);
+        let status = fs::metadata(target.path().join("a")).expect("there");
+        if rustix::process::geteuid().is_root() {
+            assert_eq!(
+                (status.uid(), status.mode() & 0o7777, report.note_count),
+                (expected, 0o4755, 0)
+            );
+        } else {
+            assert_eq!((status.mode() & 0o7777, report.note_count), (0o755, 1));
+        }
     }
 }
