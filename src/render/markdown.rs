@@ -3,6 +3,7 @@
 
 use crate::model::strategy::{Level, Strategy};
 use crate::plan::document::{Action, Cause, Finding, Plan, Reason, Step};
+use crate::plan::saved::id;
 use crate::render::escape::{cell, code_span, fenced, markdown};
 use crate::render::groups::{Line, Section, sections};
 use crate::render::place::spot;
@@ -27,7 +28,8 @@ pub fn plan(plan: &Plan, strategy: &Strategy, max_chars: usize) -> String {
     parts.extend(warnings(plan, strategy));
     parts.extend(folded(plan, strategy));
     let foot = format!(
-        "config {} · inventory {} · apply with {}\n",
+        "plan {} · config {} · inventory {} · apply with {}\n",
+        code_span(&id(plan).short()),
         code_span(&plan.config.short()),
         code_span(&plan.inventory.short()),
         code_span("ccb apply")
@@ -92,9 +94,10 @@ fn head(plan: &Plan) -> String {
         ),
     };
     format!(
-        "<!-- ccb:plan {}/{} -->\n### {mark} ccb plan, {}: {state}\n**{}**\n\n",
+        "<!-- ccb:plan {}/{} {} -->\n### {mark} ccb plan, {}: {state}\n**{}**\n\n",
         marker(&plan.name),
         marker(&plan.environment),
+        id(plan).short(),
         markdown(&environment),
         words::last_line(plan)
     )

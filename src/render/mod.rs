@@ -5,6 +5,7 @@
 pub mod escape;
 pub mod github;
 pub mod graph;
+pub mod listing;
 pub mod markdown;
 pub mod report;
 pub mod sarif;
@@ -14,6 +15,7 @@ mod groups;
 mod paint;
 mod place;
 mod snippet;
+mod table;
 mod words;
 
 /// How what is rendered will be looked at.

@@ -1,0 +1,8 @@
+//! Tables and pages of facts: backups, what is in them, how late they are, what rules mean. Each function
+//! takes plain values; where no other module has a type for them, one stands next to the function.
+
+pub mod backups;
+pub mod contents;
+pub mod explain;
+pub mod health;
+pub mod simulation;
