@@ -1,5 +1,6 @@
 //! Names and ids. Each is a type of its own, so that two of them can not be swapped.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
@@ -32,7 +33,7 @@ pub fn is_name(text: &str) -> bool {
 macro_rules! names {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(String);
         impl $name {
@@ -76,7 +77,9 @@ names! {
 
 /// Where a thing stands in the plan file, as the text an operator types:
 /// `component.postgres.schedule.daily`, `destination.offsite`, `policy.copies`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(transparent)]
 pub struct Address(pub String);
 
@@ -155,7 +158,7 @@ pub fn unhex<const N: usize>(text: &str) -> Result<[u8; N], IdError> {
 macro_rules! hex_ids {
     ($($(#[$doc:meta])* $name:ident [$len:literal])*) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(pub [u8; $len]);
         impl $name {

@@ -8,6 +8,7 @@ use crate::model::ids::{
 use crate::model::strategy::Method;
 use crate::model::tree::{Node, RootFacts};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -102,7 +103,7 @@ pub enum Shape {
 }
 
 /// An instant that a schedule named.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Slot {
     /// The schedule.
     pub schedule: ScheduleName,
@@ -228,7 +229,9 @@ pub struct Evidence {
 }
 
 /// Checks of a backup, weakest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Check {
     /// All its objects are there, with their sizes.

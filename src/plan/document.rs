@@ -8,6 +8,7 @@ use crate::model::records::{Check, Slot};
 use crate::model::strategy::{ExportKind, Keep, Level, Method, RestoreInto, Tier};
 use crate::model::units::{AsOf, Percent, Period, to_minute};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,7 +16,7 @@ use std::{
 };
 
 /// Everything that is to be done, and why; and what is not done, and why not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Plan {
     /// Path of the plan file, as it was given.
     pub file: String,
@@ -58,7 +59,9 @@ pub struct Plan {
 }
 
 /// Names a step within its plan: its number, from 1, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(transparent)]
 pub struct StepId(pub u32);
 
@@ -69,7 +72,7 @@ impl fmt::Display for StepId {
 }
 
 /// One thing to be done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Step {
     /// Its name.
     pub id: StepId,
@@ -88,7 +91,7 @@ pub struct Step {
 }
 
 /// What a step does. Everything that changes what is done stands here; `apply` adds nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "verb", rename_all = "kebab-case")]
 pub enum Action {
     /// Make the repository of a destination that has none yet.
@@ -242,7 +245,9 @@ impl Action {
 }
 
 /// A backup that exists, or that a step of the same plan makes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum BackupRef {
     /// It exists.
@@ -262,7 +267,7 @@ impl fmt::Display for BackupRef {
 }
 
 /// A check with its parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "check", rename_all = "kebab-case")]
 pub enum CheckSpec {
     /// There, not empty, plausible. Limits stand in the strategy.
@@ -309,7 +314,9 @@ impl CheckSpec {
 }
 
 /// What set a step off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Cause {
     /// A schedule, on time.
@@ -332,7 +339,7 @@ impl Cause {
 }
 
 /// Why a step is there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "reason", rename_all = "kebab-case")]
 pub enum Reason {
     /// The destination has no repository.
@@ -390,7 +397,7 @@ pub enum Reason {
 }
 
 /// A backup that stays, and every rule that keeps it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Kept {
     /// Which.
     pub backup: BackupId,
@@ -405,7 +412,7 @@ pub struct Kept {
 }
 
 /// Why a backup stays.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "because", rename_all = "kebab-case")]
 pub enum KeptBecause {
     /// A rule keeps it.
@@ -461,7 +468,7 @@ pub enum KeptBecause {
 }
 
 /// A backup that no rule keeps and that stays all the same.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HeldBack {
     /// Which.
     pub backup: BackupId,
@@ -476,7 +483,7 @@ pub struct HeldBack {
 }
 
 /// A schedule that owes nothing now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NotDue {
     /// What of.
     pub component: ComponentName,
@@ -489,7 +496,7 @@ pub struct NotDue {
 }
 
 /// A setting that is one thing and was, or should be, another.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Change {
     /// What.
     pub address: Address,
@@ -500,7 +507,7 @@ pub struct Change {
 }
 
 /// What a rule says about something.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// `CCB202`.
     pub rule: String,
@@ -528,7 +535,7 @@ impl Finding {
 }
 
 /// Counts, as in the last line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs)]
 pub struct Summary {
     pub back_up: u64,

@@ -6,6 +6,7 @@ use crate::model::units::AsOf;
 use crate::plan::document::{Action, Plan, Step, StepId, Summary};
 use crate::plan::matching::counterparts;
 use jiff::Timestamp;
+use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{collections::BTreeSet, fmt};
@@ -44,7 +45,8 @@ pub enum SavedPlanError {
 }
 
 /// The document around a plan. What is not in [`Plan`] is there for readers without ccb.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "A saved plan of ccb")]
 pub(crate) struct Document {
     format_version: String,
     kind: String,
@@ -70,6 +72,15 @@ pub fn to_json(plan: &Plan) -> String {
 /// The id of the plan: the fingerprint of its document without the id.
 pub fn id(plan: &Plan) -> Digest {
     fingerprint(&value(plan))
+}
+
+/// The JSON Schema of the saved plan; `schemas/plan.v1.json` holds the same.
+pub fn schema() -> String {
+    let schema = SchemaSettings::draft2020_12()
+        .for_serialize()
+        .into_generator()
+        .into_root_schema_for::<Document>();
+    serde_json::to_string_pretty(&schema).expect("a schema is plain data") + "\n"
 }
 
 /// Reads what [`to_json`] wrote, by this version or a later one of the same major.

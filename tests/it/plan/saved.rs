@@ -6,9 +6,10 @@ use ccb::model::ids::{Digest, RepositoryId};
 use ccb::model::strategy::Method;
 use ccb::model::units::{AsOf, Period};
 use ccb::plan::saved::{
-    Moved, SavedPlanError, StillNeeded, from_json, id, staleness, still_needed, to_json,
+    Moved, SavedPlanError, StillNeeded, from_json, id, schema, staleness, still_needed, to_json,
 };
 use ccb::plan::{Action, BackupRef, Kept, KeptBecause, Plan, StepId, inventory_digest};
+use serde_json::Value;
 
 const TODAY: &str = "2026-11-22T02:00:00Z";
 const LATER: &str = "2026-11-22T03:00:00Z";
@@ -290,4 +291,40 @@ fn what_waits_for_an_unapproved_change_of_a_source_waits() {
     let left = still_needed(&three_steps(), &fresh);
     assert_eq!(running(&left), Vec::<u32>::new());
     assert_eq!(numbers(&left.left_out), [1, 2, 3]);
+}
+
+fn object<'a>(value: &'a Value, name: &str) -> &'a serde_json::Map<String, Value> {
+    value[name]
+        .as_object()
+        .unwrap_or_else(|| panic!("no {name}"))
+}
+
+#[test]
+fn the_committed_schema_is_the_one_of_the_code() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/plan.v1.json");
+    if std::env::var_os("CCB_WRITE_SCHEMAS").is_some() {
+        std::fs::write(path, schema()).unwrap();
+    }
+    let committed = std::fs::read_to_string(path).unwrap();
+    assert!(
+        committed == schema(),
+        "run this test with CCB_WRITE_SCHEMAS=1, and commit {path}"
+    );
+}
+
+#[test]
+fn a_saved_plan_has_what_its_schema_requires_and_nothing_that_it_does_not_know() {
+    let schema: Value = serde_json::from_str(&schema()).unwrap();
+    let plan: Value = serde_json::from_str(&to_json(&three_steps())).unwrap();
+    let known = object(&schema, "properties");
+    for name in plan.as_object().unwrap().keys() {
+        assert!(known.contains_key(name), "{name}");
+    }
+    for name in schema["required"].as_array().unwrap() {
+        assert!(plan.get(name.as_str().unwrap()).is_some(), "{name}");
+    }
+    let step = object(&schema["$defs"]["Step"], "properties");
+    for name in plan["steps"][0].as_object().unwrap().keys() {
+        assert!(step.contains_key(name), "{name}");
+    }
 }
