@@ -95,6 +95,18 @@ pub enum RepositoryError {
         #[source]
         cause: Option<Box<RepositoryError>>,
     },
+    /// A key slot that can not be made or named so.
+    #[error("change the keys of the repository")]
+    Key(#[source] crate::repository::format::key::KeyError),
+    /// A key for a repository that has none.
+    #[error("this repository is not encrypted, so it has no keys")]
+    NotEncrypted,
+    /// Without this slot nobody could open the repository ever again.
+    #[error("`{name}` is the last key slot that is whole: add another one first")]
+    LastKey {
+        /// The slot.
+        name: String,
+    },
     /// The work was given up before its end.
     #[error("interrupted")]
     Interrupted,
