@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 /// What a component owes now.
 #[derive(Debug, Default)]
-pub struct Owed {
+pub(crate) struct Owed {
     /// Backups to make, one for each method.
     pub backups: BTreeMap<Method, Fresh>,
     /// Slots at which the source is looked at.
@@ -26,7 +26,7 @@ pub struct Owed {
 
 /// A backup to be made.
 #[derive(Debug, Default)]
-pub struct Fresh {
+pub(crate) struct Fresh {
     /// Slots it fills.
     pub slots: Vec<Slot>,
     /// Tags it gets, sorted.
@@ -38,20 +38,20 @@ pub struct Fresh {
 }
 
 /// Verbs in the order of output.
-pub const CHANGE: u8 = 0;
+pub(crate) const CHANGE: u8 = 0;
 /// See [`CHANGE`].
-pub const BACK_UP: u8 = 1;
+pub(crate) const BACK_UP: u8 = 1;
 /// See [`CHANGE`].
-pub const COPY: u8 = 2;
+pub(crate) const COPY: u8 = 2;
 /// See [`CHANGE`].
-pub const VERIFY: u8 = 3;
+pub(crate) const VERIFY: u8 = 3;
 /// See [`CHANGE`].
-pub const EXPORT: u8 = 4;
+pub(crate) const EXPORT: u8 = 4;
 /// See [`CHANGE`].
-pub const FORGET: u8 = 5;
+pub(crate) const FORGET: u8 = 5;
 
 /// Asks every schedule, and joins what is due together with one method into one backup.
-pub fn owed(world: &World, view: &View, request: &Request) -> Owed {
+pub(crate) fn owed(world: &World, view: &View, request: &Request) -> Owed {
     let mut owed = Owed::default();
     for schedule in &view.spec.schedules {
         let address = view.schedule_address(&schedule.name);
@@ -152,12 +152,12 @@ fn was_looked_at(world: &World, view: &View, slot: &Slot) -> bool {
 const LOOK_VERB: &str = "change";
 
 /// Where a component's backups are written: the first of its destinations that can be.
-pub fn home<'a>(world: &World, view: &View<'a>) -> Option<&'a DestinationName> {
+pub(crate) fn home<'a>(world: &World, view: &View<'a>) -> Option<&'a DestinationName> {
     view.spec.store.iter().find(|name| world.is_writable(name))
 }
 
 /// Drafts the look at a source.
-pub fn draft_look(view: &View, owed: &Owed, drafts: &mut Drafts) {
+pub(crate) fn draft_look(view: &View, owed: &Owed, drafts: &mut Drafts) {
     let Some(time) = owed.looks.iter().map(|slot| slot.at).max() else {
         return;
     };
@@ -185,7 +185,7 @@ pub fn draft_look(view: &View, owed: &Owed, drafts: &mut Drafts) {
 }
 
 /// The key of a step of a component.
-pub fn key(view: &View, verb: u8, time: jiff::Timestamp) -> Key {
+pub(crate) fn key(view: &View, verb: u8, time: jiff::Timestamp) -> Key {
     Key {
         group: view.index + 1,
         verb,
@@ -198,7 +198,7 @@ pub fn key(view: &View, verb: u8, time: jiff::Timestamp) -> Key {
 
 /// A backup that this plan makes.
 #[derive(Debug)]
-pub struct Made<'a> {
+pub(crate) struct Made<'a> {
     /// How.
     pub method: Method,
     /// What for.
@@ -215,16 +215,16 @@ pub struct Made<'a> {
 
 impl Made<'_> {
     /// The instant that it stands for in lists.
-    pub fn time(&self, world: &World) -> jiff::Timestamp {
+    pub(crate) fn time(&self, world: &World) -> jiff::Timestamp {
         let slots = self.fresh.slots.iter().map(|slot| slot.at);
         slots.max().unwrap_or(world.at)
     }
     /// What set it off.
-    pub fn cause(&self) -> Cause {
+    pub(crate) fn cause(&self) -> Cause {
         cause(self.fresh)
     }
     /// What it and all that follows from it can be named by, but for destinations.
-    pub fn labels(&self, view: &View) -> Vec<Address> {
+    pub(crate) fn labels(&self, view: &View) -> Vec<Address> {
         labels(view, self.fresh)
     }
 }
@@ -245,7 +245,7 @@ fn labels(view: &View, fresh: &Fresh) -> Vec<Address> {
 }
 
 /// Drafts one backup and its copies. `ready` tells the draft that makes a destination's repository.
-pub fn draft_backup<'a>(
+pub(crate) fn draft_backup<'a>(
     world: &World,
     view: &View<'a>,
     (method, fresh, tiers): (Method, &'a Fresh, Vec<Tier>),

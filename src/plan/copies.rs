@@ -12,11 +12,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Copies that failed before: the newest run that tried, its tries in the order of the plan.
 #[derive(Debug)]
-pub struct Failures<'a>(BTreeMap<BackupId, (Timestamp, Vec<&'a str>)>);
+pub(crate) struct Failures<'a>(BTreeMap<BackupId, (Timestamp, Vec<&'a str>)>);
 
 impl<'a> Failures<'a> {
     /// Reads the records of runs.
-    pub fn new(world: &World<'a>) -> Self {
+    pub(crate) fn new(world: &World<'a>) -> Self {
         let mut failures = BTreeMap::new();
         let mut runs: BTreeMap<_, &RunRecord> = BTreeMap::new();
         for holding in world.inventory.destinations.values() {
@@ -57,7 +57,7 @@ impl<'a> Failures<'a> {
 }
 
 /// Drafts the missing copies of one backup that stays.
-pub fn draft_missing(
+pub(crate) fn draft_missing(
     world: &World,
     view: &View,
     copies: &Copies,

@@ -1,7 +1,7 @@
 //! Steps before they have their numbers: drafts name each other by index, and are put in order, filtered and
 //! numbered once all are there.
 
-use crate::model::ids::{Address, BackupId, DestinationName};
+use crate::model::ids::{Address, BackupId};
 use crate::plan::document::{Action, BackupRef, Cause, Reason, Step, StepId};
 use crate::plan::graph::{Cycle, order};
 use jiff::Timestamp;
@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 /// A step to be. Until numbered, [`BackupRef::Of`] holds the index of a draft.
 #[derive(Debug)]
-pub struct Draft {
+pub(crate) struct Draft {
     /// What it is about.
     pub address: Address,
     /// What is done.
@@ -34,7 +34,7 @@ pub struct Draft {
 
 /// Order of steps: components in the order of the file, inside by verb, then time, then the rest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key {
+pub(crate) struct Key {
     /// Repositories first, then components in the order of the file, pruning last.
     pub group: usize,
     /// `~ + > ? -`.
@@ -51,13 +51,13 @@ pub struct Key {
 
 /// All drafts of a plan.
 #[derive(Debug, Default)]
-pub struct Drafts {
+pub(crate) struct Drafts {
     drafts: Vec<Draft>,
 }
 
 /// Which steps somebody wants.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+pub(crate) struct Wanted<'a> {
     /// Only these, and what they need; empty: all.
     pub target: &'a [Address],
     /// All but these, and what needs them.
@@ -68,25 +68,21 @@ pub struct Wanted<'a> {
 
 impl Drafts {
     /// Adds one and returns its index.
-    pub fn push(&mut self, draft: Draft) -> usize {
+    pub(crate) fn push(&mut self, draft: Draft) -> usize {
         self.drafts.push(draft);
         self.drafts.len() - 1
     }
-    /// The draft at an index.
-    pub fn get(&self, index: usize) -> &Draft {
-        &self.drafts[index]
-    }
     /// All with their indexes.
-    pub fn iter(&self) -> impl Iterator<Item = (usize, &Draft)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Draft)> {
         self.drafts.iter().enumerate()
     }
     /// Lets `index` go after the others.
-    pub fn go_after(&mut self, index: usize, others: Vec<usize>) {
+    pub(crate) fn go_after(&mut self, index: usize, others: Vec<usize>) {
         self.drafts[index].after.extend(others);
     }
 
     /// The wanted ones as steps: ordered, numbered from 1.
-    pub fn into_steps(self, wanted: Wanted) -> Result<Vec<Step>, Cycle> {
+    pub(crate) fn into_steps(self, wanted: Wanted) -> Result<Vec<Step>, Cycle> {
         let keep = self.selected(wanted);
         let new_index: Vec<Option<usize>> = keep
             .iter()
@@ -219,7 +215,7 @@ fn step(
 }
 
 /// The backup that a draft makes, until it has its number.
-pub fn made_by(draft: usize) -> BackupRef {
+pub(crate) fn made_by(draft: usize) -> BackupRef {
     BackupRef::Of(StepId(u32::try_from(draft).unwrap_or(u32::MAX)))
 }
 
@@ -236,9 +232,4 @@ fn name(action: &Action) -> String {
             .component()
             .map_or_else(String::new, ToString::to_string),
     }
-}
-
-/// `destination.NAME`, for labels.
-pub fn at_destination(name: &DestinationName) -> Address {
-    Address::destination(name)
 }

@@ -7,11 +7,15 @@ use crate::model::strategy::Strategy;
 use crate::model::units::AsOf;
 use crate::plan::backups::{self, Made};
 use crate::plan::basis::inventory_digest;
+use crate::plan::checks;
 use crate::plan::copies::{self, Failures};
-use crate::plan::document::{Action, Cause, Plan, Reason, Step, Summary};
+use crate::plan::document::{Action, Cause, Plan, Reason, Summary};
 use crate::plan::draft::{Draft, Drafts, Key, Wanted};
+use crate::plan::exports;
+use crate::plan::forget::{self, Judged, Run};
 use crate::plan::graph::Cycle;
 use crate::plan::keep::{Subject, Taken, Verdict, judge};
+use crate::plan::prune;
 use crate::plan::request::Request;
 use crate::plan::world::{View, World};
 use jiff::Timestamp;
@@ -30,6 +34,7 @@ pub fn plan(
     let ready = draft_repositories(&world, &mut drafts);
     let failures = Failures::new(&world);
     let mut not_due = Vec::new();
+    let mut judged = Judged::default();
     let mut made_of: BTreeMap<_, Vec<usize>> = BTreeMap::new();
     for view in &world.views {
         let mut owed = backups::owed(&world, view, request);
@@ -38,12 +43,23 @@ pub fn plan(
         let (verdicts, made) = judge_and_back_up(&world, view, &owed, &ready, &mut drafts);
         let of_view = made_of.entry(&view.spec.name).or_default();
         of_view.extend(made.iter().map(|made| made.draft));
+        for made in &made {
+            exports::draft_exports(&world, view, made, &mut drafts);
+        }
+        let proofs = checks::draft_checks(&world, view, &made, &mut drafts);
+        let run = Run {
+            made: &made,
+            proofs: &proofs,
+        };
+        forget::judge_component(&world, view, &verdicts, &run, &mut drafts, &mut judged);
         for (copies, verdict) in view.backups.iter().zip(&verdicts) {
             if verdict.is_kept() || copies.hold().is_some() {
                 copies::draft_missing(&world, view, copies, &failures, &ready, &mut drafts);
             }
         }
     }
+    forget::keep_unmanaged(&world, &mut judged);
+    prune::draft_prunes(&world, &judged.forgets, &mut drafts);
     for view in &world.views {
         let first = view.spec.after.iter().filter_map(|name| made_of.get(name));
         let first: Vec<usize> = first.flatten().copied().collect();
@@ -71,10 +87,10 @@ pub fn plan(
         unseen: unseen(&world),
         single_writer: single_writer(inventory),
         changes: Vec::new(),
-        summary: summarise(&steps, 0),
+        summary: Summary::of(&steps, &judged.held),
         steps,
-        kept: Vec::new(),
-        held: Vec::new(),
+        kept: judged.kept,
+        held: judged.held,
         not_due,
         findings: Vec::new(),
     })
@@ -194,18 +210,4 @@ fn single_writer(inventory: &Inventory) -> Vec<DestinationName> {
     each.filter(|(_, holding)| holding.repository.as_ref().is_some_and(|r| r.single_writer))
         .map(|(name, _)| name.clone())
         .collect()
-}
-
-fn summarise(steps: &[Step], held: usize) -> Summary {
-    let count = |verb: &str| steps.iter().filter(|s| s.action.verb() == verb).count() as u64;
-    Summary {
-        back_up: count("back up"),
-        copy: count("copy"),
-        verify: count("verify"),
-        export: count("export"),
-        change: count("change"),
-        forget: count("forget"),
-        prune: count("prune"),
-        held: held as u64,
-    }
 }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that a decision is made on.
 #[derive(Debug)]
-pub struct World<'a> {
+pub(crate) struct World<'a> {
     /// What is asked for.
     pub strategy: &'a Strategy,
     /// What exists.
@@ -28,7 +28,7 @@ pub struct World<'a> {
 
 /// A component and its backups.
 #[derive(Debug)]
-pub struct View<'a> {
+pub(crate) struct View<'a> {
     /// What is asked for.
     pub spec: &'a Component,
     /// Its place in the file.
@@ -41,7 +41,7 @@ pub struct View<'a> {
 
 /// A backup and where it is.
 #[derive(Debug)]
-pub struct Copies<'a> {
+pub(crate) struct Copies<'a> {
     /// What it is.
     pub facts: &'a Manifest,
     /// Its copies, in the order of the file's destinations.
@@ -50,7 +50,7 @@ pub struct Copies<'a> {
 
 impl<'a> World<'a> {
     /// Sorts the inventory by component.
-    pub fn new(strategy: &'a Strategy, inventory: &'a Inventory, at: Timestamp) -> Self {
+    pub(crate) fn new(strategy: &'a Strategy, inventory: &'a Inventory, at: Timestamp) -> Self {
         let names = names_of(strategy);
         let mut found: Vec<(Option<usize>, Timestamp, BackupId, usize, Copy1<'a>)> = Vec::new();
         let mut trashed: BTreeMap<usize, Vec<(&DestinationName, &Manifest)>> = BTreeMap::new();
@@ -103,18 +103,18 @@ impl<'a> World<'a> {
     }
 
     /// What a destination holds, if it was looked at.
-    pub fn holding(&self, destination: &DestinationName) -> Option<&'a Holding> {
+    pub(crate) fn holding(&self, destination: &DestinationName) -> Option<&'a Holding> {
         self.inventory.destinations.get(destination)
     }
 
     /// Whether absence at the destination is proof of absence.
-    pub fn is_seen(&self, destination: &DestinationName) -> bool {
+    pub(crate) fn is_seen(&self, destination: &DestinationName) -> bool {
         self.holding(destination)
             .is_some_and(|holding| holding.coverage.is_complete())
     }
 
     /// Whether steps can write there: it was reached, and has a repository or surely has none.
-    pub fn is_writable(&self, destination: &DestinationName) -> bool {
+    pub(crate) fn is_writable(&self, destination: &DestinationName) -> bool {
         self.holding(destination).is_some_and(|holding| {
             let reached = !matches!(holding.coverage, Coverage::Unreachable { .. });
             reached && (holding.repository.is_some() || holding.coverage.is_complete())
@@ -122,7 +122,7 @@ impl<'a> World<'a> {
     }
 
     /// The place of a destination in the file.
-    pub fn order(&self, destination: &DestinationName) -> usize {
+    pub(crate) fn order(&self, destination: &DestinationName) -> usize {
         order_of(self.strategy, destination)
     }
 }
@@ -177,15 +177,15 @@ fn order_of(strategy: &Strategy, destination: &DestinationName) -> usize {
 
 impl<'a> View<'a> {
     /// `component.NAME`.
-    pub fn address(&self) -> Address {
+    pub(crate) fn address(&self) -> Address {
         Address::component(&self.spec.name)
     }
     /// `component.NAME.schedule.SCHEDULE`.
-    pub fn schedule_address(&self, schedule: &ScheduleName) -> Address {
+    pub(crate) fn schedule_address(&self, schedule: &ScheduleName) -> Address {
         self.address().child("schedule").child(schedule)
     }
     /// Complete backups that are not dated after `at`, newest first.
-    pub fn good(&self, at: Timestamp) -> impl Iterator<Item = &Copies<'a>> {
+    pub(crate) fn good(&self, at: Timestamp) -> impl Iterator<Item = &Copies<'a>> {
         self.backups
             .iter()
             .rev()
@@ -195,27 +195,27 @@ impl<'a> View<'a> {
 
 impl<'a> Copies<'a> {
     /// The copy at a destination.
-    pub fn copy_at(&self, destination: &DestinationName) -> Option<&'a Held> {
+    pub(crate) fn copy_at(&self, destination: &DestinationName) -> Option<&'a Held> {
         self.at
             .iter()
             .find(|(name, _)| *name == destination)
             .map(|(_, held)| *held)
     }
     /// Who holds it and why, at any destination.
-    pub fn hold(&self) -> Option<(&'a str, &'a str)> {
+    pub(crate) fn hold(&self) -> Option<(&'a str, &'a str)> {
         self.at.iter().find_map(|(_, held)| held.hold())
     }
     /// Whether somebody released it, and nobody holds it anywhere.
-    pub fn is_released(&self) -> bool {
+    pub(crate) fn is_released(&self) -> bool {
         self.hold().is_none() && self.at.iter().any(|(_, held)| held.is_released())
     }
     /// Whether a restore test or contents check passed.
-    pub fn is_tested(&self) -> bool {
+    pub(crate) fn is_tested(&self) -> bool {
         self.evidence()
             .any(|e| e.passed && matches!(e.check, Check::Contents | Check::RestoreTest))
     }
     /// Whether a check passed, and no check failed since it last passed.
-    pub fn is_verified(&self) -> bool {
+    pub(crate) fn is_verified(&self) -> bool {
         let mut newest: BTreeMap<(Check, &DestinationName), &Evidence> = BTreeMap::new();
         for evidence in self.evidence() {
             let last = newest
@@ -227,13 +227,12 @@ impl<'a> Copies<'a> {
         }
         !newest.is_empty() && newest.values().all(|e| e.passed)
     }
-    /// Whether that check was made of the copy at `destination`, whatever came out.
-    pub fn was_checked(&self, check: Check, destination: &DestinationName) -> bool {
-        self.evidence()
-            .any(|e| e.check == check && e.destination == *destination)
+    /// Whether that check was made of any copy, whatever came out.
+    pub(crate) fn was_checked(&self, check: Check) -> bool {
+        self.evidence().any(|e| e.check == check)
     }
     /// Every result of a check, of any copy.
-    pub fn evidence(&self) -> impl Iterator<Item = &'a Evidence> {
+    pub(crate) fn evidence(&self) -> impl Iterator<Item = &'a Evidence> {
         self.at.iter().flat_map(|(_, held)| held.evidence())
     }
 }

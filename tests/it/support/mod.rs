@@ -2,4 +2,5 @@
 
 pub(crate) mod facts;
 pub(crate) mod plan;
+pub(crate) mod play;
 pub(crate) mod strategy;
