@@ -163,8 +163,8 @@ fn draft_due(world: &World, view: &View, made: &[Made], drafts: &mut Drafts) {
             .filter(|method| !is_physical(*method));
         let of_run = |method: &Method| made.iter().any(|made| made.method == *method);
         let newest_first = |method: &Method| {
-            let started = |c: &&Copies| (c.facts.method == *method).then_some(c.facts.started);
-            let exists = newest.iter().filter_map(|copies| started(&copies)).max();
+            let started = |c: &Copies| (c.facts.method == *method).then_some(c.facts.started);
+            let exists = newest.iter().filter_map(|copies| started(copies)).max();
             (of_run(method), exists)
         };
         let first = whole.max_by_key(newest_first);
