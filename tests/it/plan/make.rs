@@ -13,9 +13,7 @@ use ccb::model::strategy::{
 };
 use ccb::model::units::{Day, Percent, Period, Weekday};
 use ccb::plan::{Action, KeptBecause, OnDemand, Plan, Request, plan};
-use proptest::prelude::{
-    ProptestConfig, Strategy as _, any, prop_assert, prop_assert_eq, proptest,
-};
+use proptest::prelude::{ProptestConfig, Strategy as _, any, prop_assert, proptest};
 
 /// `db` every day at 02:00 to `a` and `b`, the last `keep` stay.
 fn two_places(keep: u32) -> Strategy {
