@@ -31,10 +31,11 @@ pub(crate) fn masked_password(url: &str) -> Option<String> {
 
 /// Whether a host is this machine, whatever its name.
 pub(crate) fn is_loopback(host: &str) -> bool {
+    // `core`: an address as text, no socket.
     host == "localhost"
         || host.ends_with(".localhost")
         || host
-            .parse::<std::net::IpAddr>()
+            .parse::<core::net::IpAddr>()
             .is_ok_and(|ip| ip.is_loopback())
 }
 
