@@ -50,6 +50,28 @@ pub enum Format {
     Sarif,
 }
 
+/// How the plan language is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchemaFormat {
+    /// A KDL schema
+    Kdl,
+    /// JSON
+    Json,
+    /// Tables
+    Markdown,
+}
+
+/// How a graph is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// For Graphviz
+    Dot,
+    /// For Markdown
+    Mermaid,
+    /// For programs
+    Json,
+}
+
 /// How a result is printed, for commands that know text and JSON.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct Json {
@@ -150,6 +172,59 @@ pub enum Command {
         /// Why
         #[arg(long, default_value = "")]
         reason: String,
+    },
+    /// Bring a forgotten backup back from the trash
+    Undelete {
+        /// The plan file
+        file: String,
+        /// An id or its beginning, as `ccb list --deleted` shows it
+        backup: String,
+    },
+    /// Look for damage in the repositories
+    Check {
+        /// The plan file
+        file: String,
+        /// Only this destination
+        #[arg(long, value_name = "DESTINATION")]
+        destination: Option<String>,
+        /// 0 all objects are there, 1 their structure, 2 a part of the bytes, 3 every byte
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=3))]
+        level: u8,
+        /// How much is read at level 2
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=100))]
+        percent: u8,
+    },
+    /// Write plan files in the usual layout
+    Fmt {
+        /// Plan files, `-` for standard input
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<String>,
+        /// Write nothing; exit with 2 when a file would change
+        #[arg(long, conflicts_with = "diff")]
+        check: bool,
+        /// Write nothing; print what would change
+        #[arg(long)]
+        diff: bool,
+    },
+    /// Print the plan language
+    Schema {
+        /// How
+        #[arg(long, default_value = "markdown")]
+        format: SchemaFormat,
+    },
+    /// Explain a rule
+    Explain {
+        /// Its id or name: CCB202, copies
+        rule: String,
+    },
+    /// Draw the steps of a plan
+    Graph {
+        /// What is planned.
+        #[command(flatten)]
+        plan: PlanArguments,
+        /// As what it is drawn
+        #[arg(long = "as", default_value = "mermaid")]
+        drawn_as: GraphFormat,
     },
     /// Print a completion script
     Completions {

@@ -9,6 +9,7 @@ mod exit;
 mod holdings;
 mod input;
 mod monitor;
+mod more;
 mod output;
 mod places;
 mod plan;
@@ -132,6 +133,17 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Trouble> 
             backup,
             reason,
         } => read::hold(&file, &backup, &reason, false, context).await,
+        Command::Undelete { file, backup } => more::undelete(&file, &backup, context).await,
+        Command::Check {
+            file,
+            destination,
+            level,
+            percent,
+        } => more::check(&file, destination.as_deref(), level, percent, context).await,
+        Command::Fmt { files, check, diff } => more::fmt(&files, check, diff, context),
+        Command::Schema { format } => more::print_schema(format),
+        Command::Explain { rule } => more::explain(&rule),
+        Command::Graph { plan, drawn_as } => more::graph(&plan, drawn_as, context).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "ccb", &mut script);

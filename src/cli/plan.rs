@@ -16,8 +16,11 @@ use crate::{observe, plan_file, render};
 use std::fs;
 use std::path::Path;
 
-/// Plans.
-pub async fn run(arguments: &PlanArguments, context: &Context) -> Result<Exit, Trouble> {
+/// Reads, observes and plans, and writes the files that were asked for.
+pub async fn planned(
+    arguments: &PlanArguments,
+    context: &Context,
+) -> Result<(Plan, Strategy), Trouble> {
     let variables = &context.global.variables;
     let strategy = input::strategy(
         &arguments.file,
@@ -45,6 +48,12 @@ pub async fn run(arguments: &PlanArguments, context: &Context) -> Result<Exit, T
     if let Some(path) = &arguments.out {
         write_file(path, &saved::to_json(&plan))?;
     }
+    Ok((plan, strategy))
+}
+
+/// Plans.
+pub async fn run(arguments: &PlanArguments, context: &Context) -> Result<Exit, Trouble> {
+    let (plan, strategy) = planned(arguments, context).await?;
     let format = if arguments.json {
         Format::Json
     } else {

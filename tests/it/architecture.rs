@@ -55,7 +55,8 @@ const PURE: &[&str] = &["model", "plan_file", "plan", "render", "repository/form
 
 const EFFECTS: &[&str] = &[
     "std::fs",
-    "std::net",
+    "std::net::Tcp",
+    "std::net::Udp",
     "std::process",
     "std::env",
     "std::thread",

@@ -1,0 +1,180 @@
+//! Small commands: `fmt`, `schema`, `explain`, `graph`, `check`, `undelete`. Each is one call and its words.
+
+use crate::cli::args::{GraphFormat, PlanArguments, SchemaFormat};
+use crate::cli::exit::{Exit, Trouble, chain};
+use crate::cli::holdings::Reading;
+use crate::cli::{Context, input, output, plan, world};
+use crate::model::ids::RunId;
+use crate::model::rules;
+use crate::model::strategy::Preset;
+use crate::model::units::{Size, to_minute};
+use crate::plan_file::{self, schema};
+use crate::render;
+use crate::repository::CheckLevel;
+use std::fs;
+
+/// Writes plan files in the usual layout. A file whose meaning or comments would change is left alone.
+pub fn fmt(files: &[String], check: bool, diff: bool, context: &Context) -> Result<Exit, Trouble> {
+    let mut exit = Exit::Ok;
+    for path in files {
+        let text = input::read_text(path).map_err(|e| input::read_failed(path, &e))?;
+        let wrong = |e| input::show_error(path, &e, &context.terminal);
+        if diff {
+            if let Some(difference) = plan_file::format_diff(path, &text).map_err(wrong)? {
+                output::print(&difference)?;
+                exit = exit.and(Exit::Difference);
+            }
+            continue;
+        }
+        let formatted = plan_file::format(path, &text).map_err(wrong)?;
+        if path == "-" {
+            output::print(&formatted)?;
+        } else if formatted != text {
+            output::print(path)?;
+            match check {
+                true => exit = exit.and(Exit::Difference),
+                false => fs::write(path, formatted)
+                    .map_err(|e| Trouble::new(Exit::Error, format!("write `{path}`: {e}")))?,
+            }
+        }
+    }
+    Ok(exit)
+}
+
+/// Prints the plan language.
+pub fn print_schema(format: SchemaFormat) -> Result<Exit, Trouble> {
+    output::print(&match format {
+        SchemaFormat::Kdl => schema::kdl(),
+        SchemaFormat::Json => schema::json(),
+        SchemaFormat::Markdown => schema::markdown(),
+    })?;
+    Ok(Exit::Ok)
+}
+
+/// Explains a rule: what it says, why, and what to do.
+pub fn explain(rule: &str) -> Result<Exit, Trouble> {
+    let Some(rule) = rules::find(rule).or_else(|| rules::find(&rule.to_uppercase())) else {
+        let words = format!("there is no rule `{rule}`; rules are named like CCB202 or `copies`");
+        return Err(Trouble::new(Exit::Error, words));
+    };
+    let level = |preset| format!("{:?}", rule.level(Some(preset))).to_lowercase();
+    output::print(&format!(
+        "{} {}\n  {}\n\nwhy    {}\nfix    {}\nlevel  production {}, staging {}, development {}\nwaive  {}",
+        rule.id,
+        rule.name,
+        rule.message,
+        rule.reason,
+        rule.fix,
+        level(Preset::Production),
+        level(Preset::Staging),
+        level(Preset::Development),
+        if rule.waivable {
+            "possible, with an end date and a reason"
+        } else {
+            "not possible"
+        }
+    ))?;
+    Ok(Exit::Ok)
+}
+
+/// Draws the steps of a plan.
+pub async fn graph(
+    arguments: &PlanArguments,
+    format: GraphFormat,
+    context: &Context,
+) -> Result<Exit, Trouble> {
+    let (plan, _) = plan::planned(arguments, context).await?;
+    output::print(&match format {
+        GraphFormat::Dot => render::graph::dot(&plan),
+        GraphFormat::Mermaid => render::graph::mermaid(&plan),
+        GraphFormat::Json => render::graph::json(&plan),
+    })?;
+    Ok(Exit::Ok)
+}
+
+/// Checks repositories: 0 all objects are there, 1 their structure, 2 a part of the bytes, 3 every byte.
+pub async fn check(
+    file: &str,
+    destination: Option<&str>,
+    level: u8,
+    percent: u8,
+    context: &Context,
+) -> Result<Exit, Trouble> {
+    let level = match level {
+        0 => CheckLevel::Presence,
+        1 => CheckLevel::Structure,
+        2 => CheckLevel::Sample {
+            percent: crate::model::units::Percent(percent.min(100)),
+            seed: u64::from_le_bytes(world::random()),
+        },
+        _ => CheckLevel::Full,
+    };
+    let reading = Reading::open(file, context).await?;
+    let mut exit = Exit::Ok;
+    for (name, repository, _) in reading.holdings(destination).await? {
+        let report = repository.check(level).await;
+        let report = report.map_err(|e| Trouble::from_error(Exit::Error, &e))?;
+        output::print(&format!(
+            "destination.{name}: {} backups, {} packs, {}; {} packs read",
+            report.backups,
+            report.packs.count,
+            Size(report.packs.bytes),
+            report.packs_read.count
+        ))?;
+        for damaged in &report.damaged {
+            output::print(&format!(
+                "Error: {}: {}",
+                damaged.key,
+                chain(&damaged.cause)
+            ))?;
+        }
+        for hit in &report.hit {
+            let (id, count) = (hit.backup.short(), hit.path_count);
+            let words = format!("  hit: {id} of component.{}, {count} paths", hit.component);
+            output::print(&format!("{words}: {}", hit.paths.join(", ")))?;
+        }
+        if report.is_clean() {
+            output::print("  no damage found")?;
+        } else {
+            exit = exit.and(Exit::Damaged);
+        }
+    }
+    Ok(exit)
+}
+
+/// Brings a forgotten backup back, at every destination whose trash still has it.
+pub async fn undelete(file: &str, backup: &str, context: &Context) -> Result<Exit, Trouble> {
+    let reading = Reading::open(file, context).await?;
+    let run = RunId(world::random());
+    let mut found = 0;
+    for (name, repository, holdings) in reading.holdings(None).await? {
+        let is_meant = |id: String| id.starts_with(backup);
+        let meant: Vec<_> = holdings
+            .trashed
+            .iter()
+            .filter(|trashed| is_meant(trashed.backup.manifest.id.to_string()))
+            .collect();
+        if meant.len() > 1 {
+            let words =
+                format!("several forgotten backups begin with `{backup}`; type more of the id");
+            return Err(Trouble::new(Exit::Error, words));
+        }
+        for trashed in meant {
+            let made = repository.undelete(trashed, run).await;
+            let made = made.map_err(|e| Trouble::new(Exit::Error, chain(&e)))?;
+            let (old, new) = (trashed.backup.manifest.id.short(), made.id.short());
+            let taken = to_minute(made.started);
+            output::print(&format!(
+                "{old} of {taken} is back at destination.{name} as {new}"
+            ))?;
+            found += 1;
+        }
+    }
+    if found == 0 {
+        let words = format!(
+            "no trash holds a backup `{backup}`; `ccb list --deleted` shows what can come back"
+        );
+        return Err(Trouble::new(Exit::Absent, words));
+    }
+    Ok(Exit::Ok)
+}
