@@ -2,7 +2,7 @@
 //! listed by the store with the length that was recorded, so that no late, lost or cut pack is ever
 //! believed in.
 
-use crate::model::ids::{BlobId, Digest};
+use crate::model::ids::{BlobId, Digest, SessionId};
 use crate::repository::condemned::Condemned;
 use crate::repository::format::index::{BlobPrefix, IndexEntry, Segment, decode};
 use crate::repository::format::pack::{Encoding, Frame, PackHeader};
@@ -26,8 +26,6 @@ pub(crate) struct Index {
     entries: Vec<IndexEntry>,
     /// Bases of the few frames that have some.
     bases: BTreeMap<u32, Vec<BlobId>>,
-    /// Bytes under `packs/`, described here or not.
-    pub(crate) stored_bytes: u64,
 }
 
 /// A confirmed pack.
@@ -64,21 +62,36 @@ pub(crate) struct Location {
 }
 
 impl Index {
-    /// Loads all segments.
+    /// Loads all segments, for reading.
     pub(crate) async fn load(
         repository: &Repository,
         condemned: &Condemned,
     ) -> Result<Self, RepositoryError> {
-        let segments = read_segments(repository).await?;
-        // What a damaged segment describes is missing, and the rest is there.
-        let segments = segments
-            .into_iter()
-            .filter_map(|(_, segment)| segment.ok())
-            .collect();
+        let segments = described(repository).await?;
         // Packs after segments: what a segment describes was there before it.
         let packs = repository.store().list(layout::PACKS).await?;
+        Ok(Self::assemble(segments, packs, condemned).await)
+    }
+
+    /// Loads all segments, for `session` to write. Packs that no segment describes are described in one
+    /// more, which the session is to write.
+    pub(crate) async fn load_for_writing(
+        repository: &Repository,
+        condemned: &Condemned,
+        session: SessionId,
+    ) -> Result<(Self, Segment), RepositoryError> {
+        let mut segments = described(repository).await?;
+        let packs = repository.store().list(layout::PACKS).await?;
+        let adopted = repository
+            .adopt(session, &segments, &packs, condemned)
+            .await?;
+        segments.push(adopted.clone());
+        Ok((Self::assemble(segments, packs, condemned).await, adopted))
+    }
+
+    async fn assemble(segments: Vec<Segment>, packs: Listing, condemned: &Condemned) -> Self {
         let condemned = condemned.packs.keys().copied().collect();
-        Ok(pipeline::on_pool(move || Self::build(segments, &packs, &condemned)).await)
+        pipeline::on_pool(move || Self::build(segments, &packs, &condemned)).await
     }
 
     /// The table of these segments, as far as `listing` confirms their packs.
@@ -91,10 +104,7 @@ impl Index {
         let sizes: HashMap<Digest, u64> = listed
             .filter_map(|meta| Some((layout::pack_name(&meta.key)?, meta.size)))
             .collect();
-        let mut index = Self {
-            stored_bytes: listing.objects.iter().map(|meta| meta.size).sum(),
-            ..Self::default()
-        };
+        let mut index = Self::default();
         index
             .entries
             .reserve(segments.iter().map(|segment| segment.entries.len()).sum());
@@ -230,6 +240,12 @@ impl Index {
 
 /// A segment as it is listed, and what is in it.
 pub(crate) type ReadSegment = (Meta, Result<Segment, RepositoryError>);
+
+/// What a damaged segment describes is missing, and the rest is there.
+async fn described(repository: &Repository) -> Result<Vec<Segment>, RepositoryError> {
+    let segments = read_segments(repository).await?.into_iter();
+    Ok(segments.filter_map(|(_, segment)| segment.ok()).collect())
+}
 
 /// Every segment, from the cache where it is there. Each that can not be read says why.
 pub(crate) async fn read_segments(

@@ -49,6 +49,16 @@ pub(crate) fn pack_name(key: &Key) -> Option<Digest> {
     key.last_part().parse().ok()
 }
 
+/// The kind of the pack that is stored under `key`.
+pub(crate) fn pack_kind(key: &Key) -> Option<BlobKind> {
+    let rest = key.as_str().strip_prefix(PACKS)?;
+    match rest.split_once('/')?.0 {
+        "d" => Some(BlobKind::Data),
+        "m" => Some(BlobKind::Tree),
+        _ => None,
+    }
+}
+
 pub(crate) fn segment(name: &Digest) -> Key {
     key(format!("{INDEX}{name}"))
 }

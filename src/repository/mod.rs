@@ -8,6 +8,7 @@ mod check;
 mod condemned;
 mod copy;
 mod error;
+mod footers;
 mod forget;
 pub mod format;
 mod holdings;

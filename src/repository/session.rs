@@ -134,7 +134,8 @@ impl Repository {
         let backup_key = layout::backup(&draft.component, started, &session);
         let fence = Some(backup_key.to_string());
         let lease = Arc::new(Lease::take(self, session, LeaseKind::Write, fence, pins).await?);
-        let index = Arc::new(Index::load(self, &lease.condemned).await?);
+        let (index, adopted) = Index::load_for_writing(self, &lease.condemned, session).await?;
+        let index = Arc::new(index);
         let (sink, packs) = PackSink::new();
         let writer = Arc::new(BlobWriter::new(
             self.keys().clone(),
@@ -143,7 +144,7 @@ impl Repository {
             self.surroundings().random.clone(),
             (draft.compression_level, self.is_encrypted()),
         ));
-        let uploads = upload_all(self.clone(), lease.clone(), writer.clone(), packs);
+        let uploads = upload_all(self.clone(), lease.clone(), writer.clone(), packs, adopted);
         Ok(Session {
             repository: self.clone(),
             lease,

@@ -46,11 +46,45 @@ impl Reader {
 
 impl Previous for ParentTree {
     fn find(&mut self, path: &[u8]) -> Option<Node> {
-        let slash = path.iter().rposition(|byte| *byte == b'/');
-        let parent = &path[..slash.unwrap_or(0)];
-        let name = &path[slash.map_or(0, |at| at + 1)..];
-        let depth = self.open.iter().rposition(|level| level.path == parent)?;
+        let (parent, name) = split(path);
+        self.descend(parent)?;
+        self.entry(name)
+    }
+
+    fn started_ns(&self) -> i128 {
+        self.started_ns
+    }
+}
+
+impl ParentTree {
+    /// Opens the directories down to `path`, from the deepest that is open already.
+    fn descend(&mut self, path: &[u8]) -> Option<()> {
+        if self.open.last()?.path == path {
+            return Some(());
+        }
+        let is_above = |level: &Level| is_within(path, &level.path);
+        let depth = self.open.iter().rposition(is_above)?;
         self.open.truncate(depth + 1);
+        while self.open.last()?.path.len() < path.len() {
+            let done = self.open.last()?.path.len();
+            let start = if done == 0 { 0 } else { done + 1 };
+            let len = path[start..].iter().position(|byte| *byte == b'/');
+            let end = len.map_or(path.len(), |len| start + len);
+            let NodeKind::Directory { tree: Some(tree) } = self.entry(&path[start..end])?.kind
+            else {
+                return None;
+            };
+            self.open.push(Level {
+                path: path[..end].to_vec(),
+                tree,
+                entries: None,
+            });
+        }
+        Some(())
+    }
+
+    /// An entry of the innermost open directory.
+    fn entry(&mut self, name: &[u8]) -> Option<Node> {
         let level = self.open.last_mut()?;
         let entries = match &level.entries {
             Some(entries) => entries,
@@ -62,18 +96,22 @@ impl Previous for ParentTree {
         let at = entries
             .binary_search_by(|node| node.name.as_slice().cmp(name))
             .ok()?;
-        let node = entries[at].clone();
-        if let NodeKind::Directory { tree: Some(tree) } = node.kind {
-            self.open.push(Level {
-                path: path.to_vec(),
-                tree,
-                entries: None,
-            });
-        }
-        Some(node)
+        Some(entries[at].clone())
     }
+}
 
-    fn started_ns(&self) -> i128 {
-        self.started_ns
+/// The directory of `path`, and its last part.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|byte| *byte == b'/') {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (&[], path),
     }
+}
+
+/// Whether `path` is the directory `above`, or lies below it.
+fn is_within(path: &[u8], above: &[u8]) -> bool {
+    above.is_empty()
+        || path
+            .strip_prefix(above)
+            .is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
 }

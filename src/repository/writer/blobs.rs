@@ -24,9 +24,9 @@ use std::{
 
 /// A pack is closed when it has this many blobs, so that its footer stays small.
 const PACK_BLOBS_MAX: usize = 10_000;
-const PACK_LEN_MIN_BYTES: usize = 16 << 20;
-/// Larger packs would take more memory than a backup may use: some eight are in memory at a time.
-const PACK_LEN_MAX_BYTES: usize = 32 << 20;
+/// A pack is closed when it has this length. Larger ones would be fewer objects, and more memory than a
+/// backup may use: some eight are in memory at a time.
+const PACK_LEN_BYTES: usize = 16 << 20;
 /// Claims are spread over this many locks.
 const SHARDS: usize = 64;
 /// Buffers of uploaded packs that wait to be filled again.
@@ -42,7 +42,6 @@ pub(crate) struct BlobWriter {
     sink: Mutex<Option<PackSink>>,
     spare: Mutex<Vec<Vec<u8>>>,
     random: Random,
-    pack_len: usize,
     is_padded: bool,
     level: i32,
     new_bytes: AtomicU64,
@@ -64,7 +63,6 @@ impl BlobWriter {
         random: Random,
         (level, is_padded): (i32, bool),
     ) -> Self {
-        let pack_len = pack_len(index.stored_bytes);
         Self {
             keys,
             index,
@@ -74,7 +72,6 @@ impl BlobWriter {
             sink: Mutex::new(Some(sink)),
             spare: Mutex::default(),
             random,
-            pack_len,
             is_padded,
             level,
             new_bytes: AtomicU64::new(0),
@@ -161,7 +158,7 @@ impl BlobWriter {
         })?;
         self.stored_bytes
             .fetch_add((pack.len() - before) as u64, Relaxed);
-        if pack.len() >= self.pack_len || pack.blob_count() >= PACK_BLOBS_MAX {
+        if pack.len() >= PACK_LEN_BYTES || pack.blob_count() >= PACK_BLOBS_MAX {
             return self.close(pack);
         }
         lock(self.open_packs(kind)).push(pack);
@@ -225,13 +222,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Grows with the repository, so that the number of objects grows with its square root.
-fn pack_len(stored_bytes: u64) -> usize {
-    let sixteens_of_gib = (stored_bytes >> 34).max(1);
-    let doublings = sixteens_of_gib.ilog2() / 2;
-    (PACK_LEN_MIN_BYTES << doublings).min(PACK_LEN_MAX_BYTES)
-}
-
 /// Collects the blobs of one file, however many: only ids that are not yet in a list blob are kept.
 #[derive(Default)]
 pub(crate) struct ContentBuilder {
@@ -277,24 +267,5 @@ impl ContentBuilder {
             blobs: self.lists,
             is_list: true,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::repository::writer::blobs::pack_len;
-
-    #[test]
-    fn packs_grow_with_the_repository_within_bounds() {
-        let gib = 1u64 << 30;
-        for (stored, want) in [
-            (0, 16),
-            (16 * gib, 16),
-            (63 * gib, 16),
-            (64 * gib, 32),
-            (4096 * gib, 32),
-        ] {
-            assert_eq!(pack_len(stored) >> 20, want, "{stored}");
-        }
     }
 }

@@ -19,7 +19,7 @@ use tokio::{sync::mpsc::Receiver, time::Instant};
 const SEGMENT_BLOBS: usize = 50_000;
 const SEGMENT_AGE: Duration = Duration::from_secs(300);
 /// Packs on their way at a time; each is in memory.
-const AT_ONCE: usize = 3;
+const AT_ONCE: usize = 2;
 
 /// A pack that is in the store.
 struct Stored {
@@ -29,14 +29,16 @@ struct Stored {
     buffer: Bytes,
 }
 
-/// Uploads what comes out of `packs` until it is closed, and then the rest of the index.
+/// Uploads what comes out of `packs` until it is closed, and then the rest of the index. `adopted`
+/// describes packs that an earlier session left without an index.
 pub(crate) async fn upload_all(
     repository: Repository,
     lease: Arc<Lease>,
     writer: Arc<BlobWriter>,
     mut packs: Receiver<FinishedPack>,
+    adopted: Segment,
 ) -> Result<(), RepositoryError> {
-    let uploaded = upload(&repository, &lease, &writer, &mut packs).await;
+    let uploaded = upload(&repository, &lease, &writer, &mut packs, adopted).await;
     if let Err(error) = &uploaded {
         // Before the receiver goes: whoever then fails to hand in a pack finds the reason.
         writer.failure.set(error.clone());
@@ -49,8 +51,9 @@ async fn upload(
     lease: &Lease,
     writer: &BlobWriter,
     packs: &mut Receiver<FinishedPack>,
+    adopted: Segment,
 ) -> Result<(), RepositoryError> {
-    let mut segment = OpenSegment::new(lease);
+    let mut segment = OpenSegment::new(adopted);
     let mut flight = FuturesUnordered::new();
     let mut is_open = true;
     while is_open || !flight.is_empty() {
@@ -112,8 +115,7 @@ struct OpenSegment {
 }
 
 impl OpenSegment {
-    fn new(lease: &Lease) -> Self {
-        let segment = Segment::new(lease.session, lease.condemned.seen);
+    fn new(segment: Segment) -> Self {
         Self {
             segment,
             since: Instant::now(),
@@ -133,7 +135,8 @@ impl OpenSegment {
         repository: &Repository,
         lease: &Lease,
     ) -> Result<(), RepositoryError> {
-        let full = std::mem::replace(self, Self::new(lease)).segment;
+        let empty = Segment::new(lease.session, lease.condemned.seen);
+        let full = std::mem::replace(self, Self::new(empty)).segment;
         if full.packs.is_empty() {
             return Ok(());
         }

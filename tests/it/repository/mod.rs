@@ -11,3 +11,4 @@ mod pruning;
 mod round_trip;
 mod sessions;
 mod simulation;
+mod unreadable;
