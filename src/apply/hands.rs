@@ -30,6 +30,7 @@ struct Inner {
     base: PathBuf,
     scratch: PathBuf,
     destinations: Destinations,
+    initializing: tokio::sync::Mutex<()>,
     /// Backups that steps of this run made.
     made: Mutex<BTreeMap<StepId, BackupId>>,
 }
@@ -54,6 +55,7 @@ impl Hands {
             base,
             scratch,
             destinations: Destinations::new(stores),
+            initializing: tokio::sync::Mutex::default(),
             made: Mutex::default(),
         }))
     }
@@ -104,6 +106,10 @@ impl Hands {
     /// The repositories that are open now, those that this run made among them.
     pub async fn repositories(&self) -> Vec<(DestinationName, Repository)> {
         self.0.destinations.repositories().await
+    }
+    /// Held while a repository is made.
+    pub(crate) async fn initializing(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.initializing.lock().await
     }
     pub(crate) fn record_made(&self, step: StepId, backup: BackupId) {
         let mut made = self.0.made.lock().unwrap_or_else(PoisonError::into_inner);

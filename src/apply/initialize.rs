@@ -13,6 +13,8 @@ use crate::repository::{Creation, NewSlot, OpenError, Repository};
 const FIRST_SLOT: &str = "first";
 
 pub(crate) async fn initialize(name: &DestinationName, hands: &Hands) -> Result<Done, StepError> {
+    // One after the other: the second of two with the same encryption must find the keyring of the first.
+    let _turn = hands.initializing().await;
     let repository = create(name, hands).await?;
     let note = format!("repository {}", repository.id().short());
     hands.destinations().opened(name, repository).await;
@@ -23,7 +25,7 @@ pub(crate) async fn initialize(name: &DestinationName, hands: &Hands) -> Result<
 }
 
 /// Creates the repository, or opens the one that somebody created meanwhile.
-pub async fn create(name: &DestinationName, hands: &Hands) -> Result<Repository, StepError> {
+async fn create(name: &DestinationName, hands: &Hands) -> Result<Repository, StepError> {
     let strategy = hands.strategy();
     let destination = strategy
         .destination(name)

@@ -15,7 +15,6 @@ mod walk;
 
 pub use error::StepError;
 pub use hands::{Hands, Secrets};
-pub use initialize::create;
 pub use walk::{Monitor, Quiet, run};
 
 use crate::plan::report::Done;

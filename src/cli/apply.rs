@@ -111,9 +111,10 @@ impl Job {
         let at = AsOf(world::now());
         let fresh = planning::make(&strategy, base.as_ref(), &inventory, at, &self.request)?;
         let plan = self.approved(fresh, &strategy, at, context)?;
+        let unreached = say_unreached(&plan, &strategy);
         if plan.is_empty() {
             output::print("No changes. The inventory matches the plan.")?;
-            return Ok(Exit::Ok);
+            return Ok(unreached);
         }
         let strategy = Arc::new(strategy);
         let secrets: Secrets = Arc::new(|reference| world::secret(reference, Commands::Run));
@@ -137,7 +138,7 @@ impl Job {
             true => output::print(&render::report::json(&report))?,
             false => output::print(&render::report::summary(&report, &context.look()))?,
         }
-        Ok(exit_of(&report, signals.exit()))
+        Ok(exit_of(&report, signals.exit()).and(unreached))
     }
 
     /// The plan that may be carried out, after everybody who must agree has.
@@ -216,6 +217,20 @@ fn stores(places: &Places) -> Stores {
         Some((name.clone(), (place.store.clone()?, repository)))
     });
     usable.collect()
+}
+
+/// A destination that is not optional and was not seen is an error, however well the rest goes.
+fn say_unreached(plan: &Plan, strategy: &Strategy) -> Exit {
+    let mut exit = Exit::Ok;
+    for (name, why) in &plan.unseen {
+        let is_optional = strategy.destination(name).is_none_or(|d| d.optional);
+        let word = if is_optional { "Warning" } else { "Error" };
+        output::say(&format!("{word}: destination.{name}: {why}"));
+        if !is_optional {
+            exit = Exit::Absent;
+        }
+    }
+    exit
 }
 
 /// Leaves a record of the run at every destination that is open, for the next plan. A run is not less

@@ -1,1 +1,88 @@
-//! Tests of `cli`.
+//! Tests of `cli`: the program itself, as a person runs it.
+
+mod round_trip;
+mod trouble;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// Runs `ccb` in `folder`, with nothing of this machine's settings.
+fn ccb(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ccb"))
+        .args(arguments)
+        .current_dir(folder)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("CCB_CACHE_DIR", folder.join("cache"))
+        .env("CCB_USER", "ana")
+        .env("KEY", "correct horse battery staple")
+        .output()
+        .expect("ccb can be started")
+}
+
+/// Runs `ccb`, which must end with `code`, and gives what it printed on both streams.
+fn expect(folder: &Path, code: i32, arguments: &[&str]) -> String {
+    let output = ccb(folder, arguments);
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "ccb {arguments:?}\n{text}"
+    );
+    text
+}
+
+/// A folder with a tree to protect and a plan file for it.
+fn given() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let write = |path: &str, bytes: &[u8]| {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().expect("it has a folder")).expect("made");
+        std::fs::write(path, bytes).expect("written");
+    };
+    write("data/readme.txt", b"hello\n");
+    write("data/deep/er/file.bin", &[7; 300_000]);
+    write("data/empty", b"");
+    write("plan.kdl", PLAN.as_bytes());
+    folder
+}
+
+const PLAN: &str = r#"
+plan "test" environment="development" format=1
+
+encryption "default" {
+    key env="KEY"
+}
+
+destination "primary" {
+    local "repository"
+    encrypt "default"
+}
+
+destination "second" {
+    local "second"
+    encrypt "default"
+}
+
+component "data" {
+    source "files" {
+        path "data"
+    }
+    store "primary" "second"
+    schedule "hourly" every="1h" method="incremental"
+    retain {
+        last 3
+    }
+    verify {
+        presence
+        contents
+        integrity every="7d"
+        restore-test every="30d" into="temporary-directory"
+        encrypted
+    }
+}
+"#;
