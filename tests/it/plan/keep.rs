@@ -169,7 +169,7 @@ fn naive(keep: &Keep, backups: &[Manifest], zone: &TimeZone) -> BTreeSet<usize> 
         };
         let mut date = day(at);
         while !starts(&date) {
-            date = date - 1.day();
+            date -= 1.day();
         }
         date.to_string()
     };

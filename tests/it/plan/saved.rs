@@ -52,7 +52,7 @@ fn a_saved_plan_reads_back_and_its_text_is_canonical() {
     assert!(text.ends_with("}\n") && text.lines().count() == 1);
     assert!(text.starts_with("{\"applyable\":true,\"at\":\"2026-11-22T02:07:00Z\",\"changes\":[]"));
     assert!(text.contains(&format!("\"id\":\"{}\"", id(&three_steps()))));
-    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let value: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(value.to_string() + "\n", text, "keys are sorted");
 }
 
@@ -86,7 +86,7 @@ fn other_documents_and_other_major_formats_are_refused() {
 
 #[test]
 fn what_a_later_minor_version_added_is_ignored() {
-    let mut document: serde_json::Value = serde_json::from_str(&to_json(&three_steps())).unwrap();
+    let mut document: Value = serde_json::from_str(&to_json(&three_steps())).unwrap();
     document["format_version"] = "1.7".into();
     document["weather"] = "fine".into();
     document.as_object_mut().unwrap().remove("id");

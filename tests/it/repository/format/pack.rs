@@ -78,7 +78,7 @@ proptest! {
         prop_assert_eq!(footer.as_ref(), Ok(&pack.footer));
         prop_assert_eq!(contents(&keys, &pack), groups.concat());
         if pad {
-            prop_assert!(pack.bytes.len() as u64 % 2 == 0 || pack.bytes.len() < 64);
+            prop_assert!((pack.bytes.len() as u64).is_multiple_of(2) || pack.bytes.len() < 64);
         }
     }
 }
