@@ -231,6 +231,10 @@ fn assemble(
             }),
         }
     }
+    // Their keys tell seconds only, and a release must not come before the hold that it ends.
+    for said in annotations.values_mut() {
+        said.sort_by_key(|annotation| annotation.at);
+    }
     runs.reverse();
     // A tomb that can not be read still says by its name that its backup was forgotten.
     let unreadable: BTreeSet<Key> = damaged
