@@ -60,6 +60,15 @@ async fn open(
         None => (None, None),
     };
     let opened = Repository::open(store.clone(), secret.as_ref(), &world::surroundings()).await;
+    if let (Ok(repository), Some(encryption)) = (&opened, encryption)
+        && !repository.is_encrypted()
+    {
+        let words = format!(
+            "destination.{} holds a repository that is not encrypted, and the plan file asks for encryption `{}`; choose another place, or write encrypt none=#true",
+            destination.name, encryption.name
+        );
+        return Err(Trouble::new(Exit::Key, words));
+    }
     match (&opened, unread) {
         (Err(OpenError::KeyMissing(_)), Some(error)) => Err(Trouble::new(
             Exit::Key,

@@ -108,3 +108,19 @@ fn garbage_is_no_plan_file_and_wrong_usage_is_exit_1() {
     expect(at, 1, &["no-such-command"]);
     expect(at, 10, &["list", "plan.kdl"]);
 }
+
+#[test]
+fn a_repository_that_is_not_encrypted_is_not_written_to_where_encryption_is_asked_for() {
+    let folder = given();
+    let at = folder.path();
+    let encrypted = fs::read_to_string(at.join("plan.kdl")).expect("read");
+    let plain = encrypted.replace("encrypt \"default\"", "encrypt none=#true");
+    fs::write(
+        at.join("plain.kdl"),
+        plain.replace("        encrypted\n", ""),
+    )
+    .expect("written");
+    expect(at, 0, &["apply", "plain.kdl", "--auto-approve", "--quiet"]);
+    let said = expect(at, 12, &["apply", "plan.kdl", "--auto-approve"]);
+    assert!(said.contains("is not encrypted"), "{said}");
+}
