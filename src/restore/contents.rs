@@ -2,7 +2,7 @@
 //! it; so does anything that wants to see what a restore makes of a backup that means harm.
 
 use crate::model::ids::BlobId;
-use crate::model::tree::{Content, Node, NodeKind};
+use crate::model::tree::{Content, Node};
 use crate::repository::{Reader, RepositoryError};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -33,27 +33,6 @@ pub trait Contents: Send + Sync {
 
 /// Blobs that could not be read.
 pub type Unread = Vec<(BlobId, RepositoryError)>;
-
-/// The node to restore or check from, for a backup whose manifest names `tree` as its root. The rest of it
-/// stands for nothing: a backup holds what is in its root, not the root's own metadata.
-pub fn root_node(tree: BlobId) -> Node {
-    Node {
-        name: Vec::new(),
-        kind: NodeKind::Directory { tree: Some(tree) },
-        mode: 0o700,
-        uid: 0,
-        gid: 0,
-        user: None,
-        group: None,
-        mtime_ns: 0,
-        ctime_ns: 0,
-        inode: 0,
-        device: 0,
-        hard_link: None,
-        xattrs: Vec::new(),
-        unknown: Vec::new(),
-    }
-}
 
 impl Contents for Reader {
     fn entries<'a>(

@@ -4,4 +4,4 @@
 mod contents;
 pub mod files;
 
-pub use crate::restore::contents::{Contents, Sink, Unread, root_node};
+pub use crate::restore::contents::{Contents, Sink, Unread};

@@ -3,12 +3,11 @@
 use crate::repository::given::{draft, memory, repository};
 use ccb::model::records::Manifest;
 use ccb::model::strategy::{FilesSource, Symlinks};
-use ccb::model::tree::{Body, Content, Node, NodeKind};
+use ccb::model::tree::{Body, Content, Node, NodeKind, RootFacts};
 use ccb::repository::{Commit, Reader, Repository};
 use ccb::restore::files::{
     Intent, Overwrite, OwnersBy, Report, Request, RestoreError, Sameness, restore,
 };
-use ccb::restore::root_node;
 use ccb::source::files::walk;
 use ccb::store::memory::Memory;
 use std::collections::BTreeMap;
@@ -56,7 +55,7 @@ pub(crate) async fn back_up(directory: &Path) -> Backup {
     let manifest = session.commit(Commit::default()).await.expect("committed");
     assert!(manifest.complete, "{:?}", manifest.errors);
     let reader = repository.reader().await.expect("reads");
-    let root = root_node(manifest.root);
+    let root = manifest.root_node();
     Backup {
         store,
         repository,
@@ -120,7 +119,7 @@ pub(crate) fn seen(directory: &Path) -> BTreeMap<String, (Node, Vec<u8>)> {
             *content = Content::default();
         }
         if path.is_empty() {
-            node = root_node(ccb::model::ids::BlobId([0; 32]));
+            node = nameless();
         }
         all.insert(path, (node, bytes));
     }
@@ -132,4 +131,16 @@ pub(crate) fn write(root: &Path, path: &str, bytes: &[u8]) -> PathBuf {
     std::fs::create_dir_all(path.parent().expect("it has a parent")).expect("made");
     std::fs::write(&path, bytes).expect("written");
     path
+}
+
+/// A directory of which nothing is known.
+fn nameless() -> Node {
+    let (mode, uid, gid, mtime_ns) = (0o700, 0, 0, 0);
+    let facts = RootFacts {
+        mode,
+        uid,
+        gid,
+        mtime_ns,
+    };
+    facts.node(ccb::model::ids::BlobId([0; 32]))
 }
