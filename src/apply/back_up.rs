@@ -1,20 +1,17 @@
 //! Reads a component in, to its first destination.
 
+use crate::apply::capture;
 use crate::apply::error::StepError;
 use crate::apply::hands::Hands;
 use crate::apply::hooks;
 use crate::apply::walk::Monitor;
-use crate::model::ids::{BackupId, ComponentName};
-use crate::model::strategy::{
-    Component, DestinationKind, FilesSource, HookWhen, Method, SourceSpec,
-};
+use crate::model::ids::BackupId;
+use crate::model::strategy::{Component, HookWhen, Method};
 use crate::model::tree::{Previous, RootFacts};
 use crate::plan::report::Done;
 use crate::plan::{Action, BackupRef, Step, StepId};
 use crate::repository::{Commit, Draft, Progress};
-use crate::source::files;
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use crate::source::Capture;
 use std::sync::{Arc, OnceLock};
 
 /// zstd's level: 1 gives nearly the ratio of 3 on text at much more speed, and the CPU is what a backup
@@ -30,14 +27,8 @@ pub(crate) async fn back_up(
         return Err(StepError::Unknown(step.id.to_string()));
     };
     let component = hands.component(component)?;
-    let SourceSpec::Files(spec) = &component.source else {
-        return Err(StepError::NotInThisVersion {
-            verb: "back up",
-            component: component.name.clone(),
-        });
-    };
     hooks::run(component, HookWhen::Before).await?;
-    let outcome = back_up_files(step, component, spec, hands, monitor).await;
+    let outcome = back_up_component(step, component, hands, monitor).await;
     let after = match &outcome {
         Ok(_) => hooks::run(component, HookWhen::After).await,
         Err(_) => hooks::run(component, HookWhen::Failed).await,
@@ -47,10 +38,9 @@ pub(crate) async fn back_up(
     Ok(done)
 }
 
-async fn back_up_files(
+async fn back_up_component(
     step: &Step,
     component: &Component,
-    spec: &FilesSource,
     hands: &Hands,
     monitor: &Arc<dyn Monitor>,
 ) -> Result<Done, StepError> {
@@ -92,7 +82,11 @@ async fn back_up_files(
     let previous = session
         .parent_tree()
         .map(|tree| Box::new(tree) as Box<dyn Previous>);
-    let walk = start_walk(&component.name, spec, previous, hands).await?;
+    let Capture {
+        walk,
+        finish,
+        guard,
+    } = capture::start(component, *method, previous, hands).await?;
     let progress = Arc::new(Watched {
         step: step.id,
         monitor: monitor.clone(),
@@ -110,15 +104,24 @@ async fn back_up_files(
         .write_tree(Box::new(walk), progress)
         .await
         .map_err(failed)?;
-    let root = root
-        .get()
-        .and_then(|facts| serde_json::to_value(facts).ok());
+    let mut facts = capture::finish(&component.name, finish).await?;
+    drop(guard);
+    if let Some(root) = root.get()
+        && let Ok(root) = serde_json::to_value(root)
+    {
+        facts.source.insert("root".to_owned(), root);
+    }
+    let ccb = env!("CARGO_PKG_VERSION").to_owned();
+    facts.tools.insert("ccb".to_owned(), ccb);
+    let left_out = tree.errors.iter().chain(&facts.lacking);
+    let left_out = left_out
+        .map(|error| format!("{}: {}", error.path, error.message))
+        .collect();
+    let left_out_count = tree.error_count + facts.lacking.len() as u64;
     let commit = Commit {
-        source: root
-            .map(|facts| ("root".to_owned(), facts))
-            .into_iter()
-            .collect(),
-        tools: BTreeMap::from([("ccb".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]),
+        source: facts.source,
+        tools: facts.tools,
+        errors: facts.lacking,
         ..Commit::default()
     };
     let manifest = session.commit(commit).await.map_err(failed)?;
@@ -127,45 +130,10 @@ async fn back_up_files(
         backup: Some(manifest.id),
         read_bytes: tree.stats.bytes,
         stored_bytes: tree.stats.stored_bytes,
-        left_out: tree
-            .errors
-            .iter()
-            .map(|error| format!("{}: {}", error.path, error.message))
-            .collect(),
-        left_out_count: tree.error_count,
+        left_out,
+        left_out_count,
         note: format!("{} files", tree.stats.files),
     })
-}
-
-async fn start_walk(
-    component: &ComponentName,
-    spec: &FilesSource,
-    previous: Option<Box<dyn Previous>>,
-    hands: &Hands,
-) -> Result<files::Walk, StepError> {
-    let request = files::Request {
-        spec: spec.clone(),
-        root: hands.path(&spec.path),
-        previous,
-        leave_out: local_directories(hands),
-    };
-    // Opening a tree on a network file system may take long: not on a runtime thread.
-    let started = tokio::task::spawn_blocking(move || files::walk(request)).await;
-    let walk = started.map_err(|e| StepError::Crashed(e.to_string()))?;
-    walk.map_err(|cause| StepError::Source {
-        component: component.clone(),
-        cause,
-    })
-}
-
-/// Directories of local destinations: a repository never backs itself up.
-fn local_directories(hands: &Hands) -> Vec<PathBuf> {
-    let local = |kind: &DestinationKind| match kind {
-        DestinationKind::Local { path } => Some(hands.path(path)),
-        _ => None,
-    };
-    let destinations = &hands.strategy().destinations;
-    destinations.iter().filter_map(|d| local(&d.kind)).collect()
 }
 
 /// Passes progress on to whoever watches the run.

@@ -3,7 +3,7 @@
 use crate::model::ids::{BackupId, ComponentName, DestinationName};
 use crate::plan::report::{Failure, FailureKind};
 use crate::repository::{OpenError, RepositoryError};
-use crate::source::files::FilesError;
+use crate::source::SourceError;
 use crate::store::Kind;
 use std::{error::Error, io};
 
@@ -30,7 +30,7 @@ pub enum StepError {
     Source {
         component: ComponentName,
         #[source]
-        cause: FilesError,
+        cause: SourceError,
     },
     #[error("{doing} `{what}`")]
     Repository {
@@ -44,6 +44,12 @@ pub enum StepError {
         id: String,
         by: String,
         reason: String,
+    },
+    #[error("read the secret of component `{component}`")]
+    SourceSecret {
+        component: ComponentName,
+        #[source]
+        cause: io::Error,
     },
     #[error("read the key for destination `{destination}`")]
     Secret {

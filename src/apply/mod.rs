@@ -3,6 +3,7 @@
 //! those that need it; outcomes are data.
 
 mod back_up;
+mod capture;
 mod copy;
 mod destinations;
 mod error;

@@ -98,12 +98,6 @@ async fn check_bytes(
     check: &CheckSpec,
     hands: &Hands,
 ) -> Result<Finding, StepError> {
-    let SourceSpec::Files(files) = &component.source else {
-        return Err(StepError::NotInThisVersion {
-            verb: "verify",
-            component: component.name.clone(),
-        });
-    };
     let failed = |cause| StepError::Repository {
         doing: "read",
         what: listed.manifest.id.short(),
@@ -114,26 +108,32 @@ async fn check_bytes(
     let manifest = &listed.manifest;
     let root = manifest.root_node();
     let random = u64::from_le_bytes(hands.random());
-    Ok(match check {
-        CheckSpec::Integrity { sample } => {
-            verify::integrity::integrity(*sample, random, &reader, &root)
-                .boxed()
-                .await
+    if let CheckSpec::Integrity { sample } = check {
+        let checked = verify::integrity::integrity(*sample, random, &reader, &root);
+        return Ok(checked.boxed().await);
+    }
+    match &component.source {
+        SourceSpec::Files(files) => match check {
+            CheckSpec::RestoreTest { files: many, .. } => {
+                let (parent, source) = (hands.scratch(), hands.path(&files.path));
+                let request = RestoreTestRequest {
+                    files: *many,
+                    random,
+                    parent: &parent,
+                    source: Some(&source),
+                };
+                let tested = verify::restore_test::restore_test(&reader, &root, request);
+                Ok(tested.boxed().await)
+            }
+            _ => Ok(check_contents(component, files, manifest, &reader, &root).await),
+        },
+        SourceSpec::Postgres(_) | SourceSpec::Redis(_) | SourceSpec::S3(_) => {
+            Err(StepError::NotInThisVersion {
+                verb: "verify",
+                component: component.name.clone(),
+            })
         }
-        CheckSpec::RestoreTest { files: many, .. } => {
-            let (parent, source) = (hands.scratch(), hands.path(&files.path));
-            let request = RestoreTestRequest {
-                files: *many,
-                random,
-                parent: &parent,
-                source: Some(&source),
-            };
-            verify::restore_test::restore_test(&reader, &root, request)
-                .boxed()
-                .await
-        }
-        _ => check_contents(component, files, manifest, &reader, &root).await,
-    })
+    }
 }
 
 async fn check_contents(

@@ -2,9 +2,9 @@
 
 use crate::cli::args::RestoreArguments;
 use crate::cli::exit::{Exit, Trouble};
-use crate::cli::holdings::{Reading, Wanted};
+use crate::cli::holdings::{FoundBackup, Reading, Wanted};
 use crate::cli::{Context, approve, output, read};
-use crate::model::strategy::SourceSpec;
+use crate::model::strategy::{FilesSource, SourceSpec};
 use crate::model::tree::printable;
 use crate::model::units::{Size, to_minute};
 use crate::restore::files::{Intent, Overwrite, OwnersBy, Report, Request, Sameness, restore};
@@ -21,14 +21,25 @@ pub async fn run(arguments: &RestoreArguments, context: &Context) -> Result<Exit
         destination: arguments.from.as_deref(),
     };
     let found = reading.find(&wanted).await?;
-    let SourceSpec::Files(files) = &component.source else {
-        let words = format!(
-            "this version of ccb restores files only, and component.{} is {}; `ccb cat` writes its stream",
-            component.name,
-            component.source.kind()
-        );
-        return Err(Trouble::new(Exit::Error, words));
-    };
+    match &component.source {
+        SourceSpec::Files(files) => restore_files(files, &found, arguments, context).await,
+        SourceSpec::Postgres(_) | SourceSpec::Redis(_) | SourceSpec::S3(_) => {
+            let words = format!(
+                "this version of ccb restores files only, and component.{} is {}; `ccb cat` writes its stream",
+                component.name,
+                component.source.kind()
+            );
+            Err(Trouble::new(Exit::Error, words))
+        }
+    }
+}
+
+async fn restore_files(
+    files: &FilesSource,
+    found: &FoundBackup,
+    arguments: &RestoreArguments,
+    context: &Context,
+) -> Result<Exit, Trouble> {
     let in_place = Path::new(&files.path);
     let target: PathBuf = arguments
         .to

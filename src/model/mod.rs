@@ -6,6 +6,7 @@ pub mod ids;
 pub mod inventory;
 pub mod records;
 pub mod rules;
+pub mod secret;
 pub mod strategy;
 pub mod tree;
 pub mod units;

@@ -65,7 +65,7 @@ pub struct Manifest {
     pub source: BTreeMap<String, Value>,
     /// Versions of the programs that took part.
     pub tools: BTreeMap<String, String>,
-    /// Unkeyed BLAKE3 of the whole content, where one was computed.
+    /// Unkeyed BLAKE3 of all bytes of all streams in the order of the tree, for [`Shape::Stream`].
     pub content: Option<Digest>,
     /// Whether everything that was asked for is in it.
     pub complete: bool,
@@ -98,7 +98,7 @@ impl Manifest {
 pub enum Shape {
     /// A tree of files.
     Tree,
-    /// A tree of one file, which is a stream.
+    /// A tree whose files are streams that a server gave.
     Stream,
 }
 

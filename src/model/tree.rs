@@ -105,6 +105,59 @@ pub struct Found {
     pub body: Body,
 }
 
+impl Found {
+    /// A stream at `path`, taken at `at_ns`. It has no owner and no modes of its own: it is restored for
+    /// its reader only.
+    pub fn stream(path: &str, at_ns: i128, open: Box<dyn OpenStream>) -> Self {
+        let kind = NodeKind::File {
+            size: 0,
+            content: Content::default(),
+            extents: Vec::new(),
+        };
+        Self {
+            path: path.as_bytes().to_vec(),
+            node: Node::plain(last_part(path), kind, 0o600, at_ns),
+            body: Body::Stream(open),
+        }
+    }
+
+    /// A directory at `path` that streams lie in; the root when that is empty.
+    pub fn directory(path: &str, at_ns: i128) -> Self {
+        let kind = NodeKind::Directory { tree: None };
+        Self {
+            path: path.as_bytes().to_vec(),
+            node: Node::plain(last_part(path), kind, 0o700, at_ns),
+            body: Body::Nothing,
+        }
+    }
+}
+
+fn last_part(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+impl Node {
+    /// A node that came from no file system: only its name, kind, mode and time are known.
+    pub fn plain(name: &str, kind: NodeKind, mode: u32, mtime_ns: i128) -> Self {
+        Self {
+            name: name.as_bytes().to_vec(),
+            kind,
+            mode,
+            uid: 0,
+            gid: 0,
+            user: None,
+            group: None,
+            mtime_ns,
+            ctime_ns: 0,
+            inode: 0,
+            device: 0,
+            hard_link: None,
+            xattrs: Vec::new(),
+            unknown: Vec::new(),
+        }
+    }
+}
+
 /// Metadata of a tree's root, which has no entry in a directory: it is kept with the backup's facts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootFacts {
@@ -131,21 +184,11 @@ impl RootFacts {
     }
     /// The root as a node whose entries are in `tree`.
     pub fn node(&self, tree: BlobId) -> Node {
+        let kind = NodeKind::Directory { tree: Some(tree) };
         Node {
-            name: Vec::new(),
-            kind: NodeKind::Directory { tree: Some(tree) },
-            mode: self.mode,
             uid: self.uid,
             gid: self.gid,
-            user: None,
-            group: None,
-            mtime_ns: self.mtime_ns.into(),
-            ctime_ns: 0,
-            inode: 0,
-            device: 0,
-            hard_link: None,
-            xattrs: Vec::new(),
-            unknown: Vec::new(),
+            ..Node::plain("", kind, self.mode, self.mtime_ns.into())
         }
     }
 }
@@ -201,6 +244,22 @@ pub enum Body {
     Unchanged(Content),
     /// To be read. The repository opens it on the thread that reads it.
     Read(Box<dyn OpenBody>),
+    /// What a server gives: bytes of unknown length, a dump or one of its files. Unlike with
+    /// [`Body::Read`], a failure ends the backup: half a dump is none.
+    Stream(Box<dyn OpenStream>),
+}
+
+/// Opens one stream.
+pub trait OpenStream: Send {
+    /// Opens it for one sequential read. That gives `Ok(0)` only when the whole stream is proven to have
+    /// arrived: the program ended well, the end mark was seen. Everything else is an error.
+    fn open(self: Box<Self>) -> io::Result<Box<dyn Read + Send>>;
+}
+
+impl<F: FnOnce() -> io::Result<Box<dyn Read + Send>> + Send> OpenStream for F {
+    fn open(self: Box<Self>) -> io::Result<Box<dyn Read + Send>> {
+        (*self)()
+    }
 }
 
 /// Opens the bytes of one file.

@@ -37,7 +37,7 @@ pub use reader::content::ContentReader;
 pub use reader::parent::ParentTree;
 pub use reader::{BlobSink, Reader};
 pub use session::{Commit, Draft, Session};
-pub use writer::{Progress, StreamStats, TreeStats};
+pub use writer::{Progress, TreeStats};
 
 use crate::model::ids::RepositoryId;
 use crate::repository::format::config::{CipherSuite, Operation, RepositoryConfig};

@@ -5,7 +5,6 @@
 use crate::model::ids::{BackupId, BlobId, ComponentName, Digest, RunId, SessionId, Tag};
 use crate::model::strategy::Method;
 use crate::model::tree::{Found, Problem};
-use crate::repository::format::chunk::Profile;
 use crate::repository::format::config::Operation;
 use crate::repository::format::manifest::{
     ERRORS_MAX, Manifest, Payload, PlanRef, ReadError, Shape, Slot, Stats, Subtotal, Version,
@@ -16,13 +15,13 @@ use crate::repository::lease::{Lease, LeaseKind, Pin};
 use crate::repository::pipeline::{self, PackSink};
 use crate::repository::writer::blobs::BlobWriter;
 use crate::repository::writer::uploads::upload_all;
-use crate::repository::writer::{self, Progress, StreamStats, TreeStats};
+use crate::repository::writer::{self, Progress, TreeStats};
 use crate::repository::{ListedBackup, ParentTree, Reader, Repository, RepositoryError, layout};
 use crate::store::{Key, Kind, Put};
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::Value;
-use std::{collections::BTreeMap, io::Read, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 use tokio::task::JoinHandle;
 
 /// What is known of a backup before it is made.
@@ -183,7 +182,7 @@ impl Session {
             .map(|parent| reader.parent_tree(parent))
     }
 
-    /// Writes a tree of files.
+    /// Writes a tree of files, or of streams.
     pub async fn write_tree(
         &mut self,
         walk: Box<dyn Iterator<Item = Result<Found, Problem>> + Send>,
@@ -193,41 +192,19 @@ impl Session {
         let work = move || writer::write_tree(writer, walk, is_pinned, progress);
         let tree = pipeline::on_thread("write tree", work).await??;
         self.written = Some(Written {
-            shape: Shape::Tree,
+            shape: match tree.content {
+                Some(_) => Shape::Stream,
+                None => Shape::Tree,
+            },
             root: tree.root,
             stats: tree.stats.clone(),
             directories: tree.directories.clone(),
-            content: None,
+            content: tree.content,
             errors: tree.errors.clone(),
             error_count: tree.error_count,
             finished: self.repository.now(),
         });
         Ok(tree)
-    }
-
-    /// Writes a stream as the file `name`.
-    pub async fn write_stream(
-        &mut self,
-        name: &str,
-        source: Box<dyn Read + Send>,
-        profile: Profile,
-        progress: Arc<dyn Progress>,
-    ) -> Result<StreamStats, RepositoryError> {
-        let (writer, started, name) = (self.writer.clone(), self.started, name.to_owned());
-        let work =
-            move || writer::write_stream(&writer, &name, started, source, profile, &*progress);
-        let stream = pipeline::on_thread("write stream", work).await??;
-        self.written = Some(Written {
-            shape: Shape::Stream,
-            root: stream.root,
-            stats: stream.stats.clone(),
-            directories: BTreeMap::new(),
-            content: Some(stream.content),
-            errors: Vec::new(),
-            error_count: 0,
-            finished: self.repository.now(),
-        });
-        Ok(stream)
     }
 
     /// Uploads what is left, then the manifest: from then on the backup exists.

@@ -8,24 +8,14 @@ use crate::repository::format::blob::BlobKind;
 use crate::repository::format::config::CipherSuite;
 use ring::hkdf;
 use std::{collections::BTreeMap, fmt};
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::Zeroizing;
 
+pub use crate::model::secret::Secret;
 pub use crate::repository::format::key::slot::{
     KdfParams, KeyError, SlotFile, make_slot, open_slot,
 };
 
 mod slot;
-
-/// What a person or a secret store holds: a passphrase, or a key of 32 bytes in hex or base64.
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub struct Secret(Vec<u8>);
-
-impl Secret {
-    /// Takes the secret over.
-    pub fn new(bytes: Vec<u8>) -> Self {
-        Self(bytes)
-    }
-}
 
 /// One 32-byte key.
 pub(crate) type Key32 = Zeroizing<[u8; 32]>;

@@ -1,22 +1,54 @@
 //! Reads files and stores what they hold. Small ones are read, cut and sealed by one thread of the pool,
-//! so that their bytes stay in its cache. A file that can not be read is left out and reported.
+//! so that their bytes stay in its cache. A file that can not be read is left out and reported; a stream
+//! that breaks ends the backup.
 
-use crate::model::ids::BlobId;
-use crate::model::tree::{Body, Found, Node, NodeKind, OpenBody, Problem, ReadBody};
+use crate::model::ids::{BlobId, Digest};
+use crate::model::tree::{
+    Body, Found, Node, NodeKind, OpenBody, OpenStream, Problem, ReadBody, printable,
+};
 use crate::repository::RepositoryError;
+use crate::repository::format::chunk::Profile;
 use crate::repository::writer::blobs::{BlobWriter, ContentBuilder};
 use crate::repository::writer::cut::{Cut, CutError, Cutter, fill, store_chunks};
 use crate::repository::writer::{Problems, Progress};
-use std::{cell::RefCell, io, sync::Arc};
+use std::{
+    cell::RefCell,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// What reading one tree takes, shared by all its threads.
 pub(crate) struct Reading {
     pub(crate) writer: Arc<BlobWriter>,
     pub(crate) cutter: Cutter,
+    pub(crate) streams: Streams,
     pub(crate) problems: Problems,
     pub(crate) progress: Arc<dyn Progress>,
     /// Whether content may be taken over from the parent.
     pub(crate) is_parent_pinned: bool,
+}
+
+/// What streams need besides: they are cut into smaller chunks, and hashed as they come.
+pub(crate) struct Streams {
+    pub(crate) cutter: Cutter,
+    /// Of all streams so far, one after the other: the walk's thread reads them in order.
+    pub(crate) hashed: Mutex<Option<blake3::Hasher>>,
+}
+
+impl Streams {
+    pub(crate) fn new(writer: &BlobWriter) -> Self {
+        Self {
+            cutter: Cutter::new(writer, Profile::Db),
+            hashed: Mutex::default(),
+        }
+    }
+
+    /// The hash of all streams, if there were any.
+    pub(crate) fn digest(&self) -> Option<Digest> {
+        let hashed = self.hashed.lock().unwrap_or_else(PoisonError::into_inner);
+        let hasher = hashed.as_ref()?;
+        Some(Digest(*hasher.finalize().as_bytes()))
+    }
 }
 
 /// A node and what became of its bytes.
@@ -64,6 +96,7 @@ impl Reading {
                 Outcome::Complete { was_read: false }
             }
             Body::Read(open) => self.read_small(&path, &mut node, open)?,
+            Body::Stream(open) => return self.cut_stream(path, node, open),
         };
         Ok(Entry {
             path,
@@ -141,8 +174,10 @@ impl Reading {
             mut node,
             body,
         } = found;
-        let Body::Read(open) = body else {
-            return self.store(Found { path, node, body });
+        let open = match body {
+            Body::Read(open) => open,
+            Body::Stream(open) => return self.cut_stream(path, node, open),
+            body => return self.store(Found { path, node, body }),
         };
         let Some(mut body) = self.open(&path, open) else {
             return Ok(Entry {
@@ -169,6 +204,43 @@ impl Reading {
             path,
             node,
             outcome,
+        })
+    }
+
+    /// Reads a stream on this thread. Unlike a file that can not be read, one that breaks ends the backup.
+    fn cut_stream(
+        &self,
+        path: Vec<u8>,
+        mut node: Node,
+        open: Box<dyn OpenStream>,
+    ) -> Result<Entry, RepositoryError> {
+        let broken = |cause: io::Error| RepositoryError::Stream {
+            name: printable(&path),
+            cause: Arc::new(cause),
+        };
+        let mut source = open.open().map_err(broken)?;
+        let mut hashed = self
+            .streams
+            .hashed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let hasher = hashed.get_or_insert_with(blake3::Hasher::new);
+        let seen = |bytes: &[u8]| {
+            hasher.update(bytes);
+            self.progress.advance(0, bytes.len() as u64);
+        };
+        let cutter = &self.streams.cutter;
+        let cut = cutter.cut_stream(&self.writer, &mut *source, seen);
+        let cut = cut.map_err(|error| match error {
+            CutError::Repository(error) => error,
+            CutError::Source(cause) => broken(cause),
+        })?;
+        set_len(&mut node, cut.len);
+        self.progress.advance(1, 0);
+        Ok(Entry {
+            path,
+            node,
+            outcome: Outcome::Cut(cut),
         })
     }
 

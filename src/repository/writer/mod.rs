@@ -4,11 +4,9 @@
 pub(crate) mod blobs;
 mod cut;
 mod files;
-mod stream;
 mod tree;
 pub(crate) mod uploads;
 
-pub(crate) use stream::write_stream;
 pub(crate) use tree::write_tree;
 
 use crate::model::ids::{BlobId, Digest};
@@ -51,17 +49,8 @@ pub struct TreeStats {
     pub errors: Vec<ReadError>,
     /// How many things could not be read.
     pub error_count: u64,
-}
-
-/// What became of a stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StreamStats {
-    /// The blob of a directory with the stream as its one file.
-    pub root: BlobId,
-    /// What was read and stored.
-    pub stats: Stats,
-    /// BLAKE3 of all its bytes.
-    pub content: Digest,
+    /// BLAKE3 of all bytes of all streams, in the order of the walk; none when there was no stream.
+    pub content: Option<Digest>,
 }
 
 /// The first thing that went wrong in a session: the others stop when they see it.

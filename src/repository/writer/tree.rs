@@ -13,7 +13,7 @@ use crate::repository::format::tree::{Leaf, LeafRef, encode_leaves, encode_tree_
 use crate::repository::pipeline;
 use crate::repository::writer::blobs::BlobWriter;
 use crate::repository::writer::cut::Cutter;
-use crate::repository::writer::files::{Entry, Outcome, Reading};
+use crate::repository::writer::files::{Entry, Outcome, Reading, Streams};
 use crate::repository::writer::{Problems, Progress, TreeStats};
 use std::{
     collections::BTreeMap,
@@ -52,10 +52,12 @@ pub(crate) fn write_tree(
     progress: Arc<dyn Progress>,
 ) -> Result<TreeStats, RepositoryError> {
     let cutter = Cutter::new(&writer, Profile::Files);
+    let streams = Streams::new(&writer);
     let problems = Problems::default();
     let reading = Arc::new(Reading {
         writer,
         cutter,
+        streams,
         problems,
         progress,
         is_parent_pinned,
@@ -85,6 +87,7 @@ pub(crate) fn write_tree(
         directories,
         errors,
         error_count,
+        content: reading.streams.digest(),
     })
 }
 
@@ -115,7 +118,11 @@ fn walk_all(
 }
 
 fn is_long(found: &Found) -> bool {
-    matches!(found.body, Body::Read(_)) && len(&found.node) > SHORT_LEN_MAX_BYTES
+    match found.body {
+        Body::Stream(_) => true,
+        Body::Read(_) => len(&found.node) > SHORT_LEN_MAX_BYTES,
+        Body::Nothing | Body::Unchanged(_) => false,
+    }
 }
 
 fn len(node: &Node) -> u64 {
@@ -335,7 +342,7 @@ impl Assembly<'_> {
 }
 
 /// Stores the entries of one directory, sorted by name.
-pub(crate) fn put_directory(
+fn put_directory(
     writer: &BlobWriter,
     path: &[u8],
     entries: &[Node],

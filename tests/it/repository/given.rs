@@ -292,6 +292,17 @@ pub(crate) fn odd_file(path: &str, size: u64, open: impl OpenBody + 'static) -> 
     }
 }
 
+/// A tree of one stream.
+pub(crate) fn stream(
+    path: &str,
+    open: impl FnOnce() -> io::Result<Box<dyn Read + Send>> + Send + 'static,
+) -> Box<dyn Iterator<Item = Result<Found, Problem>> + Send> {
+    let at = 1_700_000_000_000_000_000;
+    let root = Found::directory("", at);
+    let found = [root, Found::stream(path, at, Box::new(open))];
+    Box::new(found.into_iter().map(Ok))
+}
+
 /// A file in memory.
 struct Bytes(Vec<u8>);
 

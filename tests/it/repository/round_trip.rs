@@ -2,10 +2,10 @@
 
 use crate::repository::given::{
     Files, back_up, draft, files, generated, memory, newest, noise, odd_file, read_back,
-    read_content, reopened, repository, walk, walk_since, write,
+    read_content, reopened, repository, stream, walk, walk_since, write,
 };
 use ccb::model::tree::{NodeKind, OpenBody, Problem, ReadBody};
-use ccb::repository::format::chunk::Profile;
+use ccb::repository::format::manifest::Shape;
 use ccb::repository::{Commit, RepositoryError};
 use ccb::store::local::Local;
 use std::{
@@ -110,13 +110,12 @@ async fn a_stream_comes_back_and_its_next_day_stores_little() {
     let mut stored = Vec::new();
     for _ in 0..2 {
         let mut session = repository.begin(draft("db"), None).await.unwrap();
-        let source = Box::new(io::Cursor::new(dump.clone()));
-        let stats = session
-            .write_stream("db.sql", source, Profile::Db, Arc::new(()))
-            .await
-            .unwrap();
-        assert_eq!(stats.content.0, *blake3::hash(&dump).as_bytes());
+        let bytes = dump.clone();
+        let walk = stream("db.sql", move || Ok(Box::new(io::Cursor::new(bytes))));
+        session.write_tree(walk, Arc::new(())).await.unwrap();
         let manifest = session.commit(Commit::default()).await.unwrap();
+        assert_eq!(manifest.shape, Shape::Stream);
+        assert_eq!(manifest.content.unwrap().0, *blake3::hash(&dump).as_bytes());
         stored.push(manifest.stats.new_bytes);
         let reader = repository.reader().await.unwrap();
         let node = reader
@@ -292,9 +291,8 @@ async fn a_stream_that_breaks_is_no_backup() {
         breaks: true,
         changes: false,
     };
-    let broken = session
-        .write_stream("db", Box::new(source), Profile::Db, Arc::new(()))
-        .await;
+    let walk = stream("db", move || Ok(Box::new(source)));
+    let broken = session.write_tree(walk, Arc::new(())).await;
     assert!(matches!(
         broken.unwrap_err(),
         RepositoryError::Stream { .. }

@@ -395,6 +395,7 @@ fn only_what_changed_since_the_parent_is_read() {
             Body::Unchanged(content) if *content == known => "unchanged",
             Body::Unchanged(_) => "of another file",
             Body::Read(_) => "read",
+            Body::Stream(_) => "stream",
             Body::Nothing => "-",
         };
         found

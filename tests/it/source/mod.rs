@@ -2,3 +2,4 @@
 
 mod files;
 mod files_hostile;
+mod program;

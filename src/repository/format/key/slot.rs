@@ -101,7 +101,7 @@ pub fn make_slot(
     let kdf = match kdf {
         Kdf::Raw => KdfParams::Raw,
         Kdf::Argon2id => KdfParams::PASSPHRASE,
-        Kdf::Auto if raw_key(&secret.0).is_some() => KdfParams::Raw,
+        Kdf::Auto if raw_key(secret.expose()).is_some() => KdfParams::Raw,
         Kdf::Auto => KdfParams::PASSPHRASE,
     };
     let kek = key_encryption_key(secret, &kdf, &salt, repo_id)?;
@@ -201,12 +201,12 @@ fn key_encryption_key(
     repo_id: RepositoryId,
 ) -> Result<Key32, KeyError> {
     let key = match *kdf {
-        KdfParams::Raw => raw_key(&secret.0).ok_or(KeyError::NotRaw)?,
+        KdfParams::Raw => raw_key(secret.expose()).ok_or(KeyError::NotRaw)?,
         KdfParams::Argon2id {
             memory_kib,
             passes,
             lanes,
-        } => stretched(&secret.0, salt, (memory_kib, passes, lanes))?,
+        } => stretched(secret.expose(), salt, (memory_kib, passes, lanes))?,
     };
     Ok(hkdf_sha256(salt, &*key, &[b"ccb/v1/kek", &repo_id.0]))
 }

@@ -1,0 +1,72 @@
+//! Starts reading a component: the one place that knows which source does which method. What comes back
+//! looks the same for all of them.
+
+use crate::apply::error::StepError;
+use crate::apply::hands::Hands;
+use crate::model::ids::ComponentName;
+use crate::model::strategy::{Component, DestinationKind, FilesSource, Method, SourceSpec};
+use crate::model::tree::Previous;
+use crate::source::{Capture, Facts, Finish, SourceError, files};
+use std::path::PathBuf;
+
+/// Starts reading `component` by `method`. `previous` is the parent's tree, for methods that have one.
+pub(crate) async fn start(
+    component: &Component,
+    method: Method,
+    previous: Option<Box<dyn Previous>>,
+    hands: &Hands,
+) -> Result<Capture, StepError> {
+    match (&component.source, method) {
+        (SourceSpec::Files(spec), _) => {
+            let request = files_request(spec, previous, hands);
+            waiting(&component.name, move || Ok(files::capture(request)?)).await
+        }
+        (SourceSpec::Postgres(_) | SourceSpec::Redis(_) | SourceSpec::S3(_), _) => {
+            Err(StepError::NotInThisVersion {
+                verb: "back up",
+                component: component.name.clone(),
+            })
+        }
+    }
+}
+
+/// Asks the source for its last checks and for what it says of itself.
+pub(crate) async fn finish(component: &ComponentName, finish: Finish) -> Result<Facts, StepError> {
+    waiting(component, finish).await
+}
+
+/// Runs what may wait for a server or a slow file system, not on a runtime thread.
+async fn waiting<T: Send + 'static>(
+    component: &ComponentName,
+    work: impl FnOnce() -> Result<T, SourceError> + Send + 'static,
+) -> Result<T, StepError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    let done = done.map_err(|e| StepError::Crashed(e.to_string()))?;
+    done.map_err(|cause| StepError::Source {
+        component: component.clone(),
+        cause,
+    })
+}
+
+fn files_request(
+    spec: &FilesSource,
+    previous: Option<Box<dyn Previous>>,
+    hands: &Hands,
+) -> files::Request {
+    files::Request {
+        spec: spec.clone(),
+        root: hands.path(&spec.path),
+        previous,
+        leave_out: local_directories(hands),
+    }
+}
+
+/// Directories of local destinations: a repository never backs itself up.
+fn local_directories(hands: &Hands) -> Vec<PathBuf> {
+    let local = |kind: &DestinationKind| match kind {
+        DestinationKind::Local { path } => Some(hands.path(path)),
+        _ => None,
+    };
+    let destinations = &hands.strategy().destinations;
+    destinations.iter().filter_map(|d| local(&d.kind)).collect()
+}
