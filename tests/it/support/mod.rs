@@ -3,4 +3,5 @@
 pub(crate) mod facts;
 pub(crate) mod plan;
 pub(crate) mod play;
+pub(crate) mod postgres;
 pub(crate) mod strategy;
