@@ -443,7 +443,10 @@ fn give_to_server_user(path: &Path) {
 
 #[test]
 fn a_server_starts_stops_starts_again_and_is_gone_when_dropped() {
-    let mut cluster = Cluster::start();
+    let mut cluster = Cluster::with(&Options {
+        listen: Some("127.0.0.1"),
+        ..Options::default()
+    });
     cluster.create(
         "app",
         "CREATE TABLE t (n int); INSERT INTO t VALUES (1), (2)",
@@ -472,7 +475,8 @@ fn a_server_starts_stops_starts_again_and_is_gone_when_dropped() {
     let url = format!("postgres://locked@127.0.0.1:{}/app", cluster.port());
     psql.args(["-w", "-d", &url, "-c", "SELECT 1"]);
     let refused = psql.output().expect("psql can be started");
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("no password supplied"));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("no password supplied"), "{said}");
 
     let (folder, pid) = (cluster.host().to_owned(), pid_of(&cluster));
     drop(cluster);
