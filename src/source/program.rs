@@ -83,8 +83,11 @@ pub struct Program {
     via: Vec<String>,
     args: Vec<OsString>,
     env: Vec<(String, OsString)>,
-    secrets: Vec<(String, Secret)>,
+    secrets: Vec<Named>,
 }
+
+/// A secret and the environment variable it is.
+type Named = (String, Secret);
 
 /// What a program printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -279,7 +282,7 @@ impl Program {
     }
 
     /// The command, and the secrets that it reads from standard input, a line each.
-    fn command(&self) -> Result<(Command, &[(String, Secret)]), ProgramError> {
+    fn command(&self) -> Result<(Command, &[Named]), ProgramError> {
         for (name, secret) in &self.secrets {
             if secret.expose().iter().any(|b| matches!(b, b'\n' | 0)) {
                 return Err(ProgramError::Secret(name.clone()));
