@@ -498,3 +498,9 @@ fn pid_of(cluster: &Cluster) -> String {
     let file = fs::read_to_string(cluster.data().join("postmaster.pid")).expect("it runs");
     file.lines().next().expect("it has lines").to_owned()
 }
+
+#[test]
+fn a_server_listens_on_no_address_unless_asked() {
+    let cluster = Cluster::start();
+    assert_eq!(cluster.sql("postgres", "SHOW listen_addresses"), "");
+}
