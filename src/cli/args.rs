@@ -1,5 +1,12 @@
 //! The command line as types. Says what can be asked for; does nothing.
 
+mod reading;
+
+pub use crate::cli::args::reading::{
+    DiffArguments, ExplainArguments, FindArguments, SimulateArguments, StatusArguments,
+    VerifyArguments, VerifyLevel,
+};
+
 use crate::cli::input::Variables;
 use crate::cli::output::Color;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -33,6 +40,9 @@ pub struct Global {
     /// Only results and errors
     #[arg(long, short, global = true)]
     pub quiet: bool,
+    /// Notes at length
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
 }
 
 /// How a result is printed.
@@ -100,6 +110,10 @@ pub enum Command {
     Show {
         /// A saved plan, or a plan file
         file: String,
+        /// A plan file without includes, templates and variables, each line with its place (what a plan file
+        /// shows anyway)
+        #[arg(long, conflicts_with = "json")]
+        resolved: bool,
         /// Print JSON
         #[command(flatten)]
         json: Json,
@@ -134,7 +148,7 @@ pub enum Command {
     Ls {
         /// The plan file
         file: String,
-        /// An id, its beginning, or `latest`
+        /// An id, its beginning, `latest`, or a component for its newest
         backup: String,
         /// A path below the root
         path: Option<String>,
@@ -146,11 +160,21 @@ pub enum Command {
     Cat {
         /// The plan file
         file: String,
-        /// An id, its beginning, or `latest`
+        /// An id, its beginning, `latest`, or a component for its newest
         backup: String,
-        /// A path below the root
-        path: String,
+        /// A path below the root; not needed where there is one file only, as in a database's backup
+        path: Option<String>,
     },
+    /// Find paths in all backups of a component
+    Find(FindArguments),
+    /// Show how two backups differ
+    Diff(DiffArguments),
+    /// Show how things stand against the plan file; 0: all is well
+    Status(StatusArguments),
+    /// Check backups now
+    Verify(VerifyArguments),
+    /// Show what will be kept over time, and how much space it takes
+    Simulate(SimulateArguments),
     /// Put a backup back, whole or in part
     Restore(RestoreArguments),
     /// Keep a backup whatever the rules say
@@ -193,6 +217,9 @@ pub enum Command {
         /// How much is read at level 2
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=100))]
         percent: u8,
+        /// Print JSON
+        #[command(flatten)]
+        json: Json,
     },
     /// Write plan files in the usual layout
     Fmt {
@@ -212,11 +239,8 @@ pub enum Command {
         #[arg(long, default_value = "markdown")]
         format: SchemaFormat,
     },
-    /// Explain a rule
-    Explain {
-        /// Its id or name: CCB202, copies
-        rule: String,
-    },
+    /// Explain a rule, or why a backup stays or goes
+    Explain(ExplainArguments),
     /// Draw the steps of a plan
     Graph {
         /// What is planned.

@@ -1,16 +1,22 @@
-//! Finds backups by what people type: an id, its beginning, `latest`, a time, a component, a destination.
+//! Finds backups by what people type: an id, its beginning, `latest`, a component, a time, a destination.
 //! Reads only; destinations are tried in the order of the component's `store`.
 
 use crate::cli::exit::{Exit, Trouble};
 use crate::cli::places::{self, Places};
+use crate::cli::survey::NOTHING_YET;
 use crate::cli::world::Commands;
 use crate::cli::{Context, input};
-use crate::model::ids::{ComponentName, DestinationName};
-use crate::model::strategy::{Component, Strategy};
+use crate::model::ids::{BackupId, ComponentName, DestinationName};
+use crate::model::strategy::{Component, Destination, Strategy};
 use crate::model::units::to_minute;
 use crate::plan_file::UnsetEnv;
 use crate::repository::{Holdings, ListedBackup, OpenError, Reader, Repository};
 use jiff::Timestamp;
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+/// A destination that could be listed.
+pub type Seen = (DestinationName, Repository, Holdings);
 
 /// A plan file with its destinations open.
 pub struct Reading {
@@ -25,7 +31,7 @@ pub struct Reading {
 pub struct Wanted<'a> {
     /// Only of this component.
     pub component: Option<&'a ComponentName>,
-    /// An id, its beginning, or `latest`, which is also the default.
+    /// An id, its beginning, a component's name or `latest`, which is also the default; `~2` goes back.
     pub backup: Option<&'a str>,
     /// The newest that is not younger.
     pub at_or_before: Option<Timestamp>,
@@ -34,6 +40,7 @@ pub struct Wanted<'a> {
 }
 
 /// A backup, and the repository that it was found in.
+#[derive(Clone)]
 pub struct FoundBackup {
     /// The repository.
     pub repository: Repository,
@@ -62,32 +69,25 @@ impl Reading {
 
     /// The component of that name.
     pub fn component(&self, name: &str) -> Result<&Component, Trouble> {
-        let found = self
-            .strategy
-            .components
-            .iter()
-            .find(|c| c.name.as_str() == name);
-        found.ok_or_else(|| {
-            let names: Vec<&str> = self
-                .strategy
-                .components
-                .iter()
-                .map(|c| c.name.as_str())
-                .collect();
-            let words = format!(
-                "there is no component `{name}`; there are {}",
-                names.join(", ")
-            );
-            Trouble::new(Exit::Error, words)
-        })
+        let mut all = self.strategy.components.iter();
+        let found = all.find(|c| c.name.as_str() == name);
+        found.ok_or_else(|| unknown_component(&self.strategy, name))
+    }
+
+    /// The destination of that name.
+    pub fn destination(&self, name: &str) -> Result<&Destination, Trouble> {
+        let all = &self.strategy.destinations;
+        let names = all.iter().map(|d| d.name.as_str());
+        let found = all.iter().find(|d| d.name.as_str() == name);
+        found.ok_or_else(|| unknown("destination", name, names))
     }
 
     /// The open repositories and what they hold, in the order of the plan file. One that can not be
     /// listed is said and passed over, unless it is the only one.
-    pub async fn holdings(
-        &self,
-        only: Option<&str>,
-    ) -> Result<Vec<(DestinationName, Repository, Holdings)>, Trouble> {
+    pub async fn holdings(&self, only: Option<&str>) -> Result<Vec<Seen>, Trouble> {
+        if let Some(only) = only {
+            self.destination(only)?;
+        }
         let mut all = Vec::new();
         let mut troubles = Vec::new();
         for destination in &self.strategy.destinations {
@@ -115,7 +115,7 @@ impl Reading {
         }
         if all.is_empty() {
             let words = match troubles.is_empty() {
-                true => "there is no repository at any destination yet; `ccb apply` makes the first backup".to_owned(),
+                true => NOTHING_YET.to_owned(),
                 false => troubles.join("; "),
             };
             return Err(Trouble::new(Exit::Absent, words));
@@ -129,79 +129,129 @@ impl Reading {
     /// The backup that is meant, from the first destination that has it.
     pub async fn find(&self, wanted: &Wanted<'_>) -> Result<FoundBackup, Trouble> {
         let all = self.holdings(wanted.destination).await?;
-        let newest_or_prefix = wanted.backup.filter(|text| *text != "latest");
+        let id = self.choose(&all, wanted)?;
+        let mut holders = self.holders(&all, &id);
+        match holders.is_empty() {
+            true => Err(Trouble::new(Exit::Absent, nothing_found(wanted))),
+            false => Ok(holders.remove(0)),
+        }
+    }
+
+    /// Which backup is meant.
+    pub fn choose(&self, all: &[Seen], wanted: &Wanted<'_>) -> Result<BackupId, Trouble> {
+        let name = Name::read(wanted.backup.unwrap_or(LATEST));
+        let of_component = match wanted.component {
+            Some(component) => Some(component),
+            None => self.component_named(all, name.text)?,
+        };
+        let is_prefix = name.text != LATEST && of_component.is_none_or(|c| c.as_str() != name.text);
         let matches = |backup: &&ListedBackup| {
             let manifest = &backup.manifest;
-            wanted
-                .component
-                .is_none_or(|name| manifest.component == *name)
-                && newest_or_prefix.is_none_or(|prefix| manifest.id.to_string().starts_with(prefix))
+            of_component.is_none_or(|name| manifest.component == *name)
+                && (!is_prefix || manifest.id.to_string().starts_with(name.text))
                 && wanted.at_or_before.is_none_or(|at| manifest.started <= at)
         };
-        let candidates = all
-            .iter()
-            .flat_map(|(_, _, holdings)| holdings.backups.iter().filter(matches));
-        let mut ids: Vec<_> = candidates
+        let candidates = all.iter().flat_map(|(_, _, holdings)| &holdings.backups);
+        let newest_first: BTreeSet<_> = candidates
+            .filter(matches)
             .map(|backup| {
-                (
-                    !backup.manifest.complete,
-                    backup.manifest.started,
-                    backup.manifest.id,
-                )
+                let manifest = &backup.manifest;
+                // Complete ones first; of those the newest.
+                let order = (!manifest.complete, Reverse(manifest.started));
+                (order, manifest.id)
             })
             .collect();
-        ids.sort();
-        ids.dedup();
-        let id = if newest_or_prefix.is_some() {
-            if ids.len() > 1 {
-                let text: Vec<String> = ids.iter().map(|(_, _, id)| id.short()).collect();
-                let words = format!(
-                    "several backups begin so: {}; type more of the id",
-                    text.join(", ")
-                );
-                return Err(Trouble::new(Exit::Error, words));
-            }
-            ids.first().map(|(_, _, id)| *id)
-        } else {
-            // Complete ones first; of those the newest.
-            let best_is_complete = ids.iter().any(|(incomplete, _, _)| !incomplete);
-            let of_best = ids
-                .iter()
-                .filter(|(incomplete, _, _)| *incomplete != best_is_complete);
-            of_best
-                .max_by_key(|(_, started, _)| *started)
-                .map(|(_, _, id)| *id)
+        if is_prefix && newest_first.len() > 1 {
+            let text: Vec<String> = newest_first.iter().map(|(_, id)| id.short()).collect();
+            let words = format!(
+                "several backups begin so: {}; type more of the id",
+                text.join(", ")
+            );
+            return Err(Trouble::new(Exit::Error, words));
+        }
+        let found = newest_first.into_iter().nth(name.back).map(|(_, id)| id);
+        found.ok_or_else(|| Trouble::new(Exit::Absent, nothing_found(wanted)))
+    }
+
+    /// The component that `text` names, unless a backup's id begins so too.
+    fn component_named(&self, all: &[Seen], text: &str) -> Result<Option<&ComponentName>, Trouble> {
+        let names = self.strategy.components.iter().map(|c| &c.name);
+        let Some(name) = names.into_iter().find(|name| name.as_str() == text) else {
+            return Ok(None);
         };
-        let Some(id) = id else {
-            return Err(Trouble::new(Exit::Absent, nothing_found(wanted)));
-        };
-        let order = wanted
-            .component
-            .and_then(|name| self.strategy.component(name))
-            .map_or(&[][..], |component| &component.store);
-        let place =
-            |name: &DestinationName| order.iter().position(|n| n == name).unwrap_or(order.len());
+        let mut backups = all.iter().flat_map(|(_, _, holdings)| &holdings.backups);
+        if let Some(backup) = backups.find(|b| b.manifest.id.to_string().starts_with(text)) {
+            let words = format!(
+                "`{text}` is a component, and backup {} begins so; type more of the id",
+                backup.manifest.id.short()
+            );
+            return Err(Trouble::new(Exit::Error, words));
+        }
+        Ok(Some(name))
+    }
+
+    /// The copies of a backup, in the order of its component's `store`.
+    pub fn holders(&self, all: &[Seen], id: &BackupId) -> Vec<FoundBackup> {
         let mut holders: Vec<FoundBackup> = all
-            .into_iter()
+            .iter()
             .filter_map(|(destination, repository, holdings)| {
-                let backup = holdings.backups.into_iter().find(|b| b.manifest.id == id)?;
+                let backup = holdings.backups.iter().find(|b| b.manifest.id == *id)?;
                 Some(FoundBackup {
-                    repository,
-                    destination,
-                    backup,
+                    repository: repository.clone(),
+                    destination: destination.clone(),
+                    backup: backup.clone(),
                 })
             })
             .collect();
+        let component = holders
+            .first()
+            .map(|found| &found.backup.manifest.component);
+        let component = component.and_then(|name| self.strategy.component(name));
+        let order = component.map_or(Vec::new(), |component| component.store.clone());
+        let place =
+            |name: &DestinationName| order.iter().position(|n| n == name).unwrap_or(order.len());
         holders.sort_by_key(|found| place(&found.destination));
-        match holders.into_iter().next() {
-            Some(found) => Ok(found),
-            None => Err(Trouble::new(Exit::Absent, nothing_found(wanted))),
+        holders
+    }
+}
+
+/// The newest backup.
+const LATEST: &str = "latest";
+
+/// How people name a backup: `latest`, a component, or the beginning of an id, and `~2` for the second before.
+struct Name<'a> {
+    text: &'a str,
+    back: usize,
+}
+
+impl<'a> Name<'a> {
+    fn read(text: &'a str) -> Self {
+        let parts = text.split_once('~');
+        match parts.and_then(|(text, back)| Some((text, back.parse().ok()?))) {
+            Some((text, back)) => Self { text, back },
+            None => Self { text, back: 0 },
         }
     }
 }
 
+/// The trouble of a component that the plan file does not have.
+pub fn unknown_component(strategy: &Strategy, name: &str) -> Trouble {
+    let names = strategy.components.iter().map(|c| c.name.as_str());
+    unknown("component", name, names)
+}
+
+/// A name that the plan file does not have, and those that it has.
+fn unknown<'a>(kind: &str, name: &str, names: impl Iterator<Item = &'a str>) -> Trouble {
+    let names: Vec<&str> = names.collect();
+    let words = format!(
+        "there is no {kind} `{name}`; there are {}",
+        names.join(", ")
+    );
+    Trouble::new(Exit::Error, words)
+}
+
 fn nothing_found(wanted: &Wanted<'_>) -> String {
-    let mut words = match wanted.backup.filter(|text| *text != "latest") {
+    let mut words = match wanted.backup.filter(|text| *text != LATEST) {
         Some(prefix) => format!("there is no backup `{prefix}`"),
         None => "there is no backup".to_owned(),
     };

@@ -6,6 +6,8 @@ mod approve;
 mod args;
 mod around;
 mod exit;
+mod foresee;
+mod health;
 mod holdings;
 mod input;
 mod monitor;
@@ -15,7 +17,9 @@ mod places;
 mod plan;
 mod read;
 mod restore;
+mod search;
 mod signals;
+mod survey;
 mod validate;
 mod world;
 
@@ -37,12 +41,14 @@ impl Context {
         Look {
             color: self.terminal.color_err,
             width: self.terminal.width,
+            verbose: self.global.verbose,
         }
     }
     fn look(&self) -> Look {
         Look {
             color: self.terminal.color,
             width: self.terminal.width,
+            verbose: self.global.verbose,
         }
     }
 }
@@ -93,7 +99,11 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Trouble> 
         Command::Validate { files, format } => validate::run(&files, format, context),
         Command::Plan(arguments) => plan::run(&arguments, context).await,
         Command::Apply(arguments) => apply::run(&arguments, context).await,
-        Command::Show { file, json } => plan::show(&file, json.json, context),
+        Command::Show {
+            file,
+            json,
+            resolved,
+        } => plan::show(&file, json.json, resolved, context),
         Command::Backup {
             file,
             component,
@@ -121,7 +131,14 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Trouble> 
             path,
             json,
         } => read::ls(&file, &backup, path.as_deref(), json.json, context).await,
-        Command::Cat { file, backup, path } => read::cat(&file, &backup, &path, context).await,
+        Command::Cat { file, backup, path } => {
+            read::cat(&file, &backup, path.as_deref(), context).await
+        }
+        Command::Find(arguments) => search::find(&arguments, context).await,
+        Command::Diff(arguments) => search::diff(&arguments, context).await,
+        Command::Status(arguments) => health::status(&arguments, context).await,
+        Command::Verify(arguments) => health::verify(&arguments, context).await,
+        Command::Simulate(arguments) => foresee::simulate(&arguments, context).await,
         Command::Restore(arguments) => restore::run(&arguments, context).await,
         Command::Hold {
             file,
@@ -139,10 +156,14 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Trouble> 
             destination,
             level,
             percent,
-        } => more::check(&file, destination.as_deref(), level, percent, context).await,
+            json,
+        } => {
+            let destination = destination.as_deref();
+            more::check(&file, destination, (level, percent), json.json, context).await
+        }
         Command::Fmt { files, check, diff } => more::fmt(&files, check, diff, context),
         Command::Schema { format } => more::print_schema(format),
-        Command::Explain { rule } => more::explain(&rule),
+        Command::Explain(arguments) => foresee::explain(&arguments, context).await,
         Command::Graph { plan, drawn_as } => more::graph(&plan, drawn_as, context).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -1,16 +1,15 @@
-//! Small commands: `fmt`, `schema`, `explain`, `graph`, `check`, `undelete`. Each is one call and its words.
+//! Small commands: `fmt`, `schema`, `graph`, `check`, `undelete`. Each is one call and its words.
 
 use crate::cli::args::{GraphFormat, PlanArguments, SchemaFormat};
 use crate::cli::exit::{Exit, Trouble, chain};
 use crate::cli::holdings::Reading;
 use crate::cli::{Context, input, output, plan, world};
-use crate::model::ids::RunId;
-use crate::model::rules;
-use crate::model::strategy::Preset;
-use crate::model::units::{Size, to_minute};
+use crate::model::ids::{DestinationName, RunId};
+use crate::model::units::to_minute;
 use crate::plan_file::{self, schema};
 use crate::render;
-use crate::repository::CheckLevel;
+use crate::render::listing::checks::{self, Checked, CheckedRepository, DamagedObject, HitBackup};
+use crate::repository::{CheckLevel, CheckReport};
 use std::fs;
 
 /// Writes plan files in the usual layout. A file whose meaning or comments would change is left alone.
@@ -51,32 +50,6 @@ pub fn print_schema(format: SchemaFormat) -> Result<Exit, Trouble> {
     Ok(Exit::Ok)
 }
 
-/// Explains a rule: what it says, why, and what to do.
-pub fn explain(rule: &str) -> Result<Exit, Trouble> {
-    let Some(rule) = rules::find(rule).or_else(|| rules::find(&rule.to_uppercase())) else {
-        let words = format!("there is no rule `{rule}`; rules are named like CCB202 or `copies`");
-        return Err(Trouble::new(Exit::Error, words));
-    };
-    let level = |preset| format!("{:?}", rule.level(Some(preset))).to_lowercase();
-    output::print(&format!(
-        "{} {}\n  {}\n\nwhy    {}\nfix    {}\nlevel  production {}, staging {}, development {}\nwaive  {}",
-        rule.id,
-        rule.name,
-        rule.message,
-        rule.reason,
-        rule.fix,
-        level(Preset::Production),
-        level(Preset::Staging),
-        level(Preset::Development),
-        if rule.waivable {
-            "possible, with an end date and a reason"
-        } else {
-            "not possible"
-        }
-    ))?;
-    Ok(Exit::Ok)
-}
-
 /// Draws the steps of a plan.
 pub async fn graph(
     arguments: &PlanArguments,
@@ -96,11 +69,11 @@ pub async fn graph(
 pub async fn check(
     file: &str,
     destination: Option<&str>,
-    level: u8,
-    percent: u8,
+    (level, percent): (u8, u8),
+    as_json: bool,
     context: &Context,
 ) -> Result<Exit, Trouble> {
-    let level = match level {
+    let depth = match level {
         0 => CheckLevel::Presence,
         1 => CheckLevel::Structure,
         2 => CheckLevel::Sample {
@@ -110,36 +83,55 @@ pub async fn check(
         _ => CheckLevel::Full,
     };
     let reading = Reading::open(file, context).await?;
-    let mut exit = Exit::Ok;
+    let mut repositories = Vec::new();
     for (name, repository, _) in reading.holdings(destination).await? {
-        let report = repository.check(level).await;
+        let report = repository.check(depth).await;
         let report = report.map_err(|e| Trouble::from_error(Exit::Error, &e))?;
-        output::print(&format!(
-            "destination.{name}: {} backups, {} packs, {}; {} packs read",
-            report.backups,
-            report.packs.count,
-            Size(report.packs.bytes),
-            report.packs_read.count
-        ))?;
-        for damaged in &report.damaged {
-            output::print(&format!(
-                "Error: {}: {}",
-                damaged.key,
-                chain(&damaged.cause)
-            ))?;
-        }
-        for hit in &report.hit {
-            let (id, count) = (hit.backup.short(), hit.path_count);
-            let words = format!("  hit: {id} of component.{}, {count} paths", hit.component);
-            output::print(&format!("{words}: {}", hit.paths.join(", ")))?;
-        }
-        if report.is_clean() {
-            output::print("  no damage found")?;
-        } else {
-            exit = exit.and(Exit::Damaged);
-        }
+        repositories.push(checked(name, &report));
     }
-    Ok(exit)
+    let is_clean = |one: &CheckedRepository| one.damaged.is_empty() && one.hit.is_empty();
+    let all = Checked {
+        clean: repositories.iter().all(is_clean),
+        level,
+        repositories,
+    };
+    output::print(&match as_json {
+        true => render::output::json(&all),
+        false => checks::checked(&all, &context.look()),
+    })?;
+    Ok(match all.clean {
+        true => Exit::Ok,
+        false => Exit::Damaged,
+    })
+}
+
+fn checked(destination: DestinationName, report: &CheckReport) -> CheckedRepository {
+    CheckedRepository {
+        destination,
+        backups: report.backups,
+        packs: report.packs.count,
+        pack_bytes: report.packs.bytes,
+        packs_read: report.packs_read.count,
+        read_bytes: report.packs_read.bytes,
+        damaged: report
+            .damaged
+            .iter()
+            .map(|damaged| DamagedObject {
+                key: damaged.key.clone(),
+                why: chain(&damaged.cause),
+            })
+            .collect(),
+        hit: report
+            .hit
+            .iter()
+            .map(|hit| HitBackup {
+                backup: hit.backup,
+                component: hit.component.clone(),
+                paths: hit.paths.clone(),
+                path_count: hit.path_count,
+            })
+            .collect(),
+    }
 }
 
 /// Brings a forgotten backup back, at every destination whose trash still has it.

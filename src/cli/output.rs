@@ -3,7 +3,7 @@
 
 use crate::cli::exit::{Exit, Trouble};
 use crate::cli::world;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
 /// How output looks.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +61,30 @@ pub fn print_bytes(bytes: &[u8]) -> Result<(), Trouble> {
     write_all(&mut io::stdout().lock(), bytes, true)
 }
 
+/// Standard output, for much text: written in large pieces.
+pub struct Out(BufWriter<io::Stdout>);
+
+impl Out {
+    /// Nothing written yet.
+    pub fn new() -> Self {
+        Self(BufWriter::with_capacity(1 << 16, io::stdout()))
+    }
+    /// Writes a line.
+    pub fn line(&mut self, text: &str) -> Result<(), Trouble> {
+        let written = writeln!(self.0, "{text}");
+        written.map_err(|e| failed(&e))
+    }
+    /// Writes text as it is.
+    pub fn text(&mut self, text: &str) -> Result<(), Trouble> {
+        let written = self.0.write_all(text.as_bytes());
+        written.map_err(|e| failed(&e))
+    }
+    /// Writes what is left.
+    pub fn finish(mut self) -> Result<(), Trouble> {
+        self.0.flush().map_err(|e| failed(&e))
+    }
+}
+
 /// Writes a line to standard error. There is nobody to tell when that fails.
 pub fn say(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", text.trim_end_matches('\n'));
@@ -76,9 +100,13 @@ fn write_all(to: &mut dyn Write, bytes: &[u8], ended: bool) -> Result<(), Troubl
         .write_all(bytes)
         .and_then(|()| to.write_all(end))
         .and_then(|()| to.flush());
-    written.map_err(|error| match error.kind() {
+    written.map_err(|error| failed(&error))
+}
+
+fn failed(error: &io::Error) -> Trouble {
+    match error.kind() {
         // `ccb list | head`: the reader has what it wanted.
         io::ErrorKind::BrokenPipe => Trouble::new(Exit::Ok, ""),
         _ => Trouble::new(Exit::Error, format!("write to standard output: {error}")),
-    })
+    }
 }

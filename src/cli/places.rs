@@ -90,6 +90,15 @@ async fn open(
     }
 }
 
+/// The stores that can be used, each with its repository where that is open.
+pub fn stores(places: &Places) -> BTreeMap<DestinationName, (Store, Option<Repository>)> {
+    let usable = places.iter().filter_map(|(name, place)| {
+        let repository = place.opened.as_ref().ok().cloned();
+        Some((name.clone(), (place.store.clone()?, repository)))
+    });
+    usable.collect()
+}
+
 fn store(kind: &DestinationKind) -> Result<Store, StoreError> {
     match kind {
         DestinationKind::Local { path } => {

@@ -36,10 +36,7 @@ pub async fn planned(
         }
     };
     if let Some(path) = &arguments.inventory_out {
-        let mut text = serde_json::to_string_pretty(&inventory)
-            .map_err(|e| Trouble::from_error(Exit::Error, &e))?;
-        text.push('\n');
-        write_file(path, &text)?;
+        write_file(path, &render::output::json(&inventory))?;
     }
     let at = AsOf(arguments.at.unwrap_or_else(world::now));
     let base = base(arguments.base.as_deref(), &inventory, context)?;
@@ -83,7 +80,7 @@ fn exit_of(plan: &Plan, detailed: bool) -> Exit {
 }
 
 /// Shows a saved plan, with the places of its plan file where that can be read.
-pub fn show(file: &str, json: bool, context: &Context) -> Result<Exit, Trouble> {
+pub fn show(file: &str, json: bool, resolved: bool, context: &Context) -> Result<Exit, Trouble> {
     let text = input::read_text(file).map_err(|e| input::read_failed(file, &e))?;
     let variables = &context.global.variables;
     if !text.trim_start().starts_with('{') {
@@ -99,6 +96,10 @@ pub fn show(file: &str, json: bool, context: &Context) -> Result<Exit, Trouble> 
         let resolved = resolved.map_err(|e| input::show_error(file, &e, &context.terminal))?;
         output::print(&resolved)?;
         return Ok(Exit::Ok);
+    }
+    if resolved {
+        let words = format!("`{file}` is a saved plan; --resolved prints a plan file");
+        return Err(Trouble::new(Exit::Error, words));
     }
     let plan = saved::from_json(&text).map_err(|e| Trouble::from_error(Exit::Error, &e))?;
     let strategy = input::strategy(&plan.file, variables, UnsetEnv::Warn, &context.terminal)?;

@@ -2,25 +2,22 @@
 
 use crate::cli::Context;
 use crate::cli::exit::{Exit, Trouble};
-use crate::cli::holdings::{FoundBackup, Reading, Wanted};
+use crate::cli::holdings::{FoundBackup, Reading, Wanted, unknown_component};
+use crate::cli::output::Out;
+use crate::cli::search::members;
+use crate::cli::survey::Survey;
 use crate::cli::{output, world};
-use crate::model::ids::{BackupId, DestinationName};
-use crate::model::inventory::hold as hold_of;
-use crate::model::records::{Annotation, Manifest, Note, Version};
+use crate::model::ids::ComponentName;
+use crate::model::records::{Annotation, Note, Version};
+use crate::model::strategy::Strategy;
 use crate::model::tree::{Node, NodeKind, printable};
-use crate::model::units::{Size, to_minute};
+use crate::render::listing::backups;
+use crate::render::listing::contents::{self, Entries, Entry};
+use crate::render::output::{self as document, Long};
 use crate::repository::Reader;
-use serde_json::json;
-use std::collections::BTreeMap;
+use serde_json::{Map, json};
 
-/// A backup with the destinations that have it.
-struct Listed {
-    manifest: Manifest,
-    held_by: Option<String>,
-    at: Vec<DestinationName>,
-}
-
-/// Lists backups over all destinations, newest last.
+/// Lists backups over all destinations, newest last; or, of those that are forgotten, what can come back.
 pub async fn list(
     file: &str,
     component: Option<&str>,
@@ -28,93 +25,43 @@ pub async fn list(
     as_json: bool,
     context: &Context,
 ) -> Result<Exit, Trouble> {
-    let reading = Reading::open(file, context).await?;
-    if let Some(name) = component {
-        reading.component(name)?;
-    }
-    let mut all: BTreeMap<BackupId, Listed> = BTreeMap::new();
-    for (destination, _, holdings) in reading.holdings(None).await? {
-        for object in &holdings.damaged {
+    let survey = Survey::make(file, None, context).await?;
+    let Survey {
+        strategy,
+        inventory,
+        plan,
+    } = &survey;
+    let component = component.map(|name| named(strategy, name)).transpose()?;
+    survey.warn_of_unseen()?;
+    for (destination, holding) in &inventory.destinations {
+        for (key, why) in &holding.damaged {
             output::say(&format!(
-                "Warning: {} at destination.{destination} can not be read: {}",
-                object.key, object.cause
+                "Warning: {key} at destination.{destination} can not be read: {why}"
             ));
         }
-        let trashed = holdings.trashed.into_iter().map(|trashed| trashed.backup);
-        let backups: Vec<_> = match deleted {
-            true => trashed.collect(),
-            false => holdings.backups,
-        };
-        for backup in backups {
-            let held_by = hold_of(&backup.annotations).map(|(by, why)| format!("{by}: {why}"));
-            let listed = all.entry(backup.manifest.id).or_insert_with(|| Listed {
-                manifest: backup.manifest,
-                held_by: None,
-                at: Vec::new(),
-            });
-            listed.at.push(destination.clone());
-            listed.held_by = listed.held_by.take().or(held_by);
-        }
     }
-    let mut rows: Vec<Listed> = all.into_values().collect();
-    rows.retain(|row| component.is_none_or(|name| row.manifest.component.as_str() == name));
-    rows.sort_by_key(|row| (row.manifest.component.clone(), row.manifest.started));
-    match as_json {
-        true => print_json(&json!(rows.iter().map(listed_json).collect::<Vec<_>>())),
-        false => print_rows(&rows),
-    }?;
+    let look = context.look();
+    output::print(&if deleted {
+        let trash = backups::trash(strategy, inventory, component);
+        match as_json {
+            true => document::json(&trash),
+            false => backups::trash_table(&trash, &look),
+        }
+    } else {
+        let all = backups::backups(strategy, inventory, plan, component);
+        match as_json {
+            true => document::json(&all),
+            false => backups::table(&all, &look),
+        }
+    })?;
     Ok(Exit::Ok)
 }
 
-fn print_rows(rows: &[Listed]) -> Result<(), Trouble> {
-    output::print(&format!(
-        "{:<8}  {:<16}  {:<11}  {:<17}  {:>9}  {:>9}  {}",
-        "backup", "component", "method", "taken", "size", "new", "at"
-    ))?;
-    for row in rows {
-        let manifest = &row.manifest;
-        let at: Vec<&str> = row.at.iter().map(DestinationName::as_str).collect();
-        let mut notes = at.join(" ");
-        if !manifest.complete {
-            notes.push_str(&format!("  incomplete: {} left out", manifest.error_count));
-        }
-        if let Some(held_by) = &row.held_by {
-            notes.push_str(&format!(
-                "  held by {}",
-                crate::render::escape::line(held_by)
-            ));
-        }
-        output::print(&format!(
-            "{:<8}  {:<16}  {:<11}  {:<17}  {:>9}  {:>9}  {notes}",
-            manifest.id.short(),
-            manifest.component,
-            manifest.method,
-            to_minute(manifest.started),
-            Size(manifest.stats.bytes).to_string(),
-            Size(manifest.stats.stored_bytes).to_string(),
-        ))?;
-    }
-    Ok(())
-}
-
-fn listed_json(row: &Listed) -> serde_json::Value {
-    json!({
-        "id": row.manifest.id,
-        "component": row.manifest.component,
-        "method": row.manifest.method,
-        "started": row.manifest.started,
-        "finished": row.manifest.finished,
-        "complete": row.manifest.complete,
-        "tags": row.manifest.tags,
-        "stats": row.manifest.stats,
-        "held_by": row.held_by,
-        "destinations": row.at,
-    })
-}
-
-fn print_json(value: &serde_json::Value) -> Result<(), Trouble> {
-    let text = serde_json::to_string_pretty(value);
-    output::print(&text.map_err(|e| Trouble::from_error(Exit::Error, &e))?)
+/// A component of the plan file.
+fn named<'a>(strategy: &'a Strategy, name: &str) -> Result<&'a ComponentName, Trouble> {
+    let mut names = strategy.components.iter().map(|c| &c.name);
+    let found = names.find(|component| component.as_str() == name);
+    found.ok_or_else(|| unknown_component(strategy, name))
 }
 
 async fn find(reading: &Reading, backup: &str) -> Result<FoundBackup, Trouble> {
@@ -138,7 +85,14 @@ pub async fn ls(
     let reader = found.reader().await?;
     let path = clean(path.unwrap_or(""));
     let start = start(&reader, &found, &path).await?;
-    let mut rows = Vec::new();
+    let mut out = Out::new();
+    let mut long = None;
+    if as_json {
+        let members = members([("backup", json!(found.backup.manifest.id))]);
+        let (begun, text) = Long::begin::<Entries>(&members, "entries");
+        out.text(&text)?;
+        long = Some(begun);
+    }
     let mut left = vec![(path, start)];
     while let Some((path, node)) = left.pop() {
         if let NodeKind::Directory { tree: Some(tree) } = &node.kind {
@@ -148,17 +102,16 @@ pub async fn ls(
                 left.push((below, entry));
             }
         }
-        if path.is_empty() {
-            continue;
-        }
-        match as_json {
-            true => rows.push(node_json(&path, &node)),
-            false => output::print(&node_line(&path, &node))?,
+        match &mut long {
+            _ if path.is_empty() => {}
+            Some(long) => out.text(&long.item(&Entry::new(&path, &node)))?,
+            None => out.line(&contents::entry(&path, &node))?,
         }
     }
-    if as_json {
-        print_json(&json!(rows))?;
+    if let Some(long) = long {
+        out.text(&long.end(&Map::new()))?;
     }
+    out.finish()?;
     Ok(Exit::Ok)
 }
 
@@ -179,55 +132,24 @@ async fn start(reader: &Reader, found: &FoundBackup, path: &[u8]) -> Result<Node
     })
 }
 
-fn node_line(path: &[u8], node: &Node) -> String {
-    let (kind, size, target) = match &node.kind {
-        NodeKind::File { size, .. } => ('-', *size, String::new()),
-        NodeKind::Directory { .. } => ('d', 0, String::new()),
-        NodeKind::Symlink { target } => ('l', 0, format!(" -> {}", printable(target))),
-        NodeKind::Special { .. } => ('s', 0, String::new()),
-    };
-    let seconds = node.mtime_ns.div_euclid(1_000_000_000);
-    let changed = i64::try_from(seconds)
-        .ok()
-        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
-        .map_or_else(|| "-".to_owned(), to_minute);
-    format!(
-        "{kind}{:04o} {:>6} {:>6} {size:>12} {changed:<17} {}{target}",
-        node.mode,
-        node.uid,
-        node.gid,
-        printable(path)
-    )
-}
-
-fn node_json(path: &[u8], node: &Node) -> serde_json::Value {
-    let (kind, size) = match &node.kind {
-        NodeKind::File { size, .. } => ("file", Some(*size)),
-        NodeKind::Directory { .. } => ("directory", None),
-        NodeKind::Symlink { .. } => ("symlink", None),
-        NodeKind::Special { .. } => ("special", None),
-    };
-    json!({
-        "path": printable(path),
-        "kind": kind,
-        "size": size,
-        "mode": format!("{:04o}", node.mode),
-        "uid": node.uid,
-        "gid": node.gid,
-        "mtime_ns": i64::try_from(node.mtime_ns).ok(),
-    })
-}
-
-/// Writes one file to standard output.
-pub async fn cat(file: &str, backup: &str, path: &str, context: &Context) -> Result<Exit, Trouble> {
+/// Writes one file to standard output; without a path the only one there is, such as the stream of a dump.
+pub async fn cat(
+    file: &str,
+    backup: &str,
+    path: Option<&str>,
+    context: &Context,
+) -> Result<Exit, Trouble> {
     let reading = Reading::open(file, context).await?;
     let found = find(&reading, backup).await?;
     let reader = found.reader().await?;
-    let node = start(&reader, &found, &clean(path)).await?;
+    let node = match path.map(clean).filter(|path| !path.is_empty()) {
+        Some(path) => start(&reader, &found, &path).await?,
+        None => only_file(&reader, &found).await?,
+    };
     let NodeKind::File { content, .. } = &node.kind else {
         return Err(Trouble::new(
             Exit::Error,
-            format!("`{path}` is no regular file"),
+            format!("`{}` is no regular file", printable(&node.name)),
         ));
     };
     let mut bytes = reader.content(content);
@@ -235,6 +157,23 @@ pub async fn cat(file: &str, backup: &str, path: &str, context: &Context) -> Res
         output::print_bytes(&part)?;
     }
     Ok(Exit::Ok)
+}
+
+/// The file of a backup that is one file.
+async fn only_file(reader: &Reader, found: &FoundBackup) -> Result<Node, Trouble> {
+    let manifest = &found.backup.manifest;
+    let entries = reader.entries(&manifest.root).await;
+    let mut entries = entries.map_err(|e| damaged(&e))?;
+    match (entries.pop(), entries.is_empty()) {
+        (Some(only), true) if matches!(only.kind, NodeKind::File { .. }) => Ok(only),
+        _ => {
+            let words = format!(
+                "backup {} holds more than one file: say which, `ccb ls` shows them",
+                manifest.id.short()
+            );
+            Err(Trouble::new(Exit::Error, words))
+        }
+    }
 }
 
 /// Puts a hold on a backup, or ends it, at every destination that has it.

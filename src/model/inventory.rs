@@ -5,18 +5,19 @@ use crate::model::ids::{BackupId, ComponentName, DestinationName, RepositoryId};
 use crate::model::records::{Annotation, Check, Evidence, Manifest, Note, RunRecord, Tomb};
 use crate::model::strategy::Cipher;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Everything that was seen, by destination.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Inventory {
     /// One for each destination of the strategy that was looked at.
     pub destinations: BTreeMap<DestinationName, Holding>,
 }
 
 /// What one destination holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Holding {
     /// How much of it was seen.
     pub coverage: Coverage,
@@ -64,7 +65,7 @@ impl Holding {
 }
 
 /// How much of a destination was seen.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "seen", rename_all = "lowercase")]
 pub enum Coverage {
     /// All of it.
@@ -89,7 +90,7 @@ impl Coverage {
 }
 
 /// What is known of a repository.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RepositoryFacts {
     /// Its id.
     pub id: RepositoryId,
@@ -112,7 +113,7 @@ pub struct RepositoryFacts {
 }
 
 /// A live backup at one destination.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Held {
     /// What it is.
     pub manifest: Manifest,
@@ -151,7 +152,7 @@ impl Held {
 }
 
 /// A forgotten backup that can still be brought back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Trashed {
     /// What it was.
     pub manifest: Manifest,

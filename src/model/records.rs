@@ -8,16 +8,17 @@ use crate::model::ids::{
 use crate::model::strategy::Method;
 use crate::model::tree::{Node, RootFacts};
 use jiff::Timestamp;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Errors that a manifest lists; the rest are counted only.
 pub const ERRORS_MAX: usize = 100;
 
 /// What a backup is: written last, it makes the backup exist, and is never changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Manifest {
     /// Version of this payload.
     pub v: Version<1>,
@@ -93,7 +94,7 @@ impl Manifest {
 }
 
 /// How a root is read back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Shape {
     /// A tree of files.
@@ -112,7 +113,7 @@ pub struct Slot {
 }
 
 /// The plan file that something was asked for in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlanRef {
     /// Its name.
     pub name: String,
@@ -121,7 +122,7 @@ pub struct PlanRef {
 }
 
 /// What was read and what it took.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Stats {
     /// Regular files.
     pub files: u64,
@@ -142,7 +143,7 @@ pub struct Stats {
 }
 
 /// What lies below one directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Subtotal {
     /// Regular files.
     pub files: u64,
@@ -151,7 +152,7 @@ pub struct Subtotal {
 }
 
 /// Something that could not be read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReadError {
     /// What, as far as it is text.
     pub path: String,
@@ -160,7 +161,7 @@ pub struct ReadError {
 }
 
 /// Marks a backup as forgotten. Its manifest stays until the trash is emptied.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tomb {
     /// Version of this payload.
     pub v: Version<1>,
@@ -175,7 +176,7 @@ pub struct Tomb {
 }
 
 /// Something said of a backup after it was made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Annotation {
     /// Version of this payload.
     pub v: Version<1>,
@@ -188,7 +189,7 @@ pub struct Annotation {
 }
 
 /// What can be said of a backup.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "note", rename_all = "lowercase")]
 pub enum Note {
     /// It must not be forgotten.
@@ -212,7 +213,7 @@ pub enum Note {
 }
 
 /// The result of one check of one backup.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Evidence {
     /// Which check.
     pub check: Check,
@@ -246,8 +247,21 @@ pub enum Check {
     Encrypted,
 }
 
+impl Check {
+    /// The word in the plan file.
+    pub fn as_str(self) -> &'static str {
+        [
+            "presence",
+            "integrity",
+            "contents",
+            "restore-test",
+            "encrypted",
+        ][self as usize]
+    }
+}
+
 /// A copy that restores without ccb.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExportRecord {
     /// Name of the export in the plan file.
     pub name: String,
@@ -260,7 +274,7 @@ pub struct ExportRecord {
 }
 
 /// What one run of `ccb apply` did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunRecord {
     /// Version of this payload.
     pub v: Version<1>,
@@ -283,7 +297,7 @@ pub struct RunRecord {
 }
 
 /// One file of a plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlanText {
     /// Its path as it was given or included.
     pub path: String,
@@ -292,7 +306,7 @@ pub struct PlanText {
 }
 
 /// What became of a step.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StepRecord {
     /// What it was about.
     pub address: Address,
@@ -307,7 +321,7 @@ pub struct StepRecord {
 }
 
 /// How a step ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum StepOutcome {
     /// As planned.
@@ -336,5 +350,17 @@ impl<'de, const N: u32> Deserialize<'de> for Version<N> {
                 "version {found}, not {N}"
             ))),
         }
+    }
+}
+
+impl<const N: u32> JsonSchema for Version<N> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Version".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({ "const": N })
     }
 }

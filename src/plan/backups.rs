@@ -58,13 +58,11 @@ pub(crate) fn owed(world: &World, view: &View, request: &Request) -> Owed {
         if request.exclude.iter().any(|x| address.is_within(x)) {
             continue;
         }
-        let slots = Slots::new(&schedule.timing, &world.zone);
-        let is_served = |slot: &Slot, end| match schedule.method {
-            Method::Check => was_looked_at(world, view, slot),
-            _ => has_backup(world, view, schedule, slot, end),
-        };
-        match owes(schedule, &slots, world.at, is_served) {
-            Owes::Due { slot, missed } => owed.add(schedule, slot, missed),
+        match owes_now(world, view, schedule) {
+            Owes::Due { slot, missed } => {
+                let missed = missed && was_at_work(world, view, slot.at);
+                owed.add(schedule, slot, missed);
+            }
             Owes::Nothing { next, skipped } => owed.not_due.push(NotDue {
                 component: view.spec.name.clone(),
                 schedule: schedule.name.clone(),
@@ -86,6 +84,23 @@ pub(crate) fn owed(world: &World, view: &View, request: &Request) -> Owed {
         fresh.tags.dedup();
     }
     owed
+}
+
+/// Whether this plan was carried out at all before `slot`: a slot from before its first time was not missed.
+fn was_at_work(world: &World, view: &View, slot: jiff::Timestamp) -> bool {
+    let backups = view.backups.iter().map(|copies| copies.facts);
+    let mut facts = backups.chain(view.trashed.iter().map(|(_, facts)| *facts));
+    facts.any(|facts| facts.started < slot) || world.runs().any(|run| run.started < slot)
+}
+
+/// What one schedule of a component owes now.
+pub(crate) fn owes_now(world: &World, view: &View, schedule: &Schedule) -> Owes {
+    let slots = Slots::new(&schedule.timing, &world.zone);
+    let is_served = |slot: &Slot, end| match schedule.method {
+        Method::Check => last_look(world, view).is_some_and(|at| at >= slot.at),
+        _ => has_backup(world, view, schedule, slot, end),
+    };
+    owes(schedule, &slots, world.at, is_served)
 }
 
 impl Owed {
@@ -131,21 +146,20 @@ fn has_backup(
         || view.trashed.iter().any(|(_, facts)| served(facts))
 }
 
-/// Looking leaves no backup, only the record of a run.
-fn was_looked_at(world: &World, view: &View, slot: &Slot) -> bool {
+/// When the source was last looked at: that leaves no backup, only the record of a run.
+pub(crate) fn last_look(world: &World, view: &View) -> Option<jiff::Timestamp> {
     let address = view.address();
-    let holdings = world.inventory.destinations.values();
-    holdings
-        .flat_map(|holding| &holding.runs)
+    world
+        .runs()
+        .filter(|run| run.started <= world.at)
         .filter(|run| {
-            run.plan == world.strategy.name && run.environment == world.strategy.environment
+            run.steps.iter().any(|step| {
+                let looked = step.verb == LOOK_VERB && step.outcome == StepOutcome::Done;
+                looked && step.address == address
+            })
         })
-        .filter(|run| run.started >= slot.at && run.started <= world.at)
-        .flat_map(|run| &run.steps)
-        .any(|step| {
-            let looked = step.verb == LOOK_VERB && step.outcome == StepOutcome::Done;
-            looked && step.address == address
-        })
+        .map(|run| run.started)
+        .max()
 }
 
 /// [`Action::verb`] of a look.

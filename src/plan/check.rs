@@ -22,6 +22,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 pub use removal::forgotten;
+pub(crate) use verification::restore_target;
 
 /// Facts about the machine and the project that no plan file holds. What is not known is empty, and the
 /// rules that need it are silent.

@@ -101,7 +101,8 @@ fn after_backup(
     checks
 }
 
-fn is_physical(method: Method) -> bool {
+/// Whether a backup by that method is a copy of a server's files or log.
+pub(crate) fn is_physical(method: Method) -> bool {
     matches!(method, Method::Base | Method::Wal)
 }
 

@@ -293,13 +293,7 @@ pub enum CheckSpec {
 impl CheckSpec {
     /// The word in the plan file.
     pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Presence => "presence",
-            Self::Integrity { .. } => "integrity",
-            Self::Contents => "contents",
-            Self::RestoreTest { .. } => "restore-test",
-            Self::Encrypted => "encrypted",
-        }
+        self.check().as_str()
     }
     /// The kind of evidence that it leaves.
     pub fn check(&self) -> Check {

@@ -345,7 +345,8 @@ fn year_starts_on(day: Date, on: DayOfYear) -> Option<Date> {
     }
 }
 
-fn tier_of(because: &KeptBecause) -> Option<Tier> {
+/// What a calendar rule calls the backup that it keeps.
+pub(crate) fn tier_of(because: &KeptBecause) -> Option<Tier> {
     let KeptBecause::Rule { keep, .. } = because else {
         return None;
     };

@@ -2,14 +2,14 @@
 //! decides nothing itself, and leaves `findings` and `changes` to the policies and the comparison.
 
 use crate::model::ids::{Address, DestinationName, RepositoryId};
-use crate::model::inventory::{Coverage, Inventory};
+use crate::model::inventory::Inventory;
 use crate::model::strategy::Strategy;
 use crate::model::units::AsOf;
 use crate::plan::backups::{self, Made};
 use crate::plan::basis::inventory_digest;
 use crate::plan::checks;
 use crate::plan::copies::{self, Failures};
-use crate::plan::document::{Action, Cause, Plan, Reason, Summary};
+use crate::plan::document::{Action, Cause, HeldBack, Kept, NotDue, Plan, Reason, Step, Summary};
 use crate::plan::draft::{Draft, Drafts, Key, Wanted};
 use crate::plan::exports;
 use crate::plan::forget::{self, Judged, Run};
@@ -30,36 +30,52 @@ pub fn plan(
     request: &Request,
 ) -> Result<Plan, Cycle> {
     let world = World::new(strategy, inventory, at.0);
+    let decided = decide(&world, request)?;
+    Ok(document(&world, decided))
+}
+
+/// What a plan is about, without the head of its document.
+#[derive(Debug)]
+pub(crate) struct Decided {
+    pub steps: Vec<Step>,
+    pub kept: Vec<Kept>,
+    pub held: Vec<HeldBack>,
+    pub not_due: Vec<NotDue>,
+    pub summary: Summary,
+}
+
+/// Asks each part, and puts the answers together.
+pub(crate) fn decide(world: &World, request: &Request) -> Result<Decided, Cycle> {
     let mut drafts = Drafts::default();
-    let ready = draft_repositories(&world, &mut drafts);
-    let failures = Failures::new(&world);
+    let ready = draft_repositories(world, &mut drafts);
+    let failures = Failures::new(world);
     let mut not_due = Vec::new();
     let mut judged = Judged::default();
     let mut made_of: BTreeMap<_, Vec<usize>> = BTreeMap::new();
     for view in &world.views {
-        let mut owed = backups::owed(&world, view, request);
+        let mut owed = backups::owed(world, view, request);
         not_due.append(&mut owed.not_due);
         backups::draft_look(view, &owed, &mut drafts);
-        let (verdicts, made) = judge_and_back_up(&world, view, &owed, &ready, &mut drafts);
+        let (verdicts, made) = judge_and_back_up(world, view, &owed, &ready, &mut drafts);
         let of_view = made_of.entry(&view.spec.name).or_default();
         of_view.extend(made.iter().map(|made| made.draft));
         for made in &made {
-            exports::draft_exports(&world, view, made, &mut drafts);
+            exports::draft_exports(world, view, made, &mut drafts);
         }
-        let proofs = checks::draft_checks(&world, view, &made, &mut drafts);
+        let proofs = checks::draft_checks(world, view, &made, &mut drafts);
         let run = Run {
             made: &made,
             proofs: &proofs,
         };
-        forget::judge_component(&world, view, &verdicts, &run, &mut drafts, &mut judged);
+        forget::judge_component(world, view, &verdicts, &run, &mut drafts, &mut judged);
         for (copies, verdict) in view.backups.iter().zip(&verdicts) {
             if verdict.is_kept() || copies.hold().is_some() {
-                copies::draft_missing(&world, view, copies, &failures, &ready, &mut drafts);
+                copies::draft_missing(world, view, copies, &failures, &ready, &mut drafts);
             }
         }
     }
-    forget::keep_unmanaged(&world, &mut judged);
-    prune::draft_prunes(&world, &judged.forgets, &mut drafts);
+    forget::keep_unmanaged(world, &mut judged);
+    prune::draft_prunes(world, &judged.forgets, &mut drafts);
     for view in &world.views {
         let first = view.spec.after.iter().filter_map(|name| made_of.get(name));
         let first: Vec<usize> = first.flatten().copied().collect();
@@ -72,28 +88,40 @@ pub fn plan(
         exclude: &request.exclude,
         only_requested: !request.backups.is_empty(),
     })?;
-    let root = strategy.files.first();
-    Ok(Plan {
-        file: root.map_or_else(String::new, |file| file.path.clone()),
-        name: strategy.name.clone(),
-        environment: strategy.environment.clone(),
-        timezone: strategy.timezone.clone(),
-        at,
-        expires: strategy.apply.plan_max_age.after(at.0),
-        config: strategy.digest(),
-        inventory: inventory_digest(inventory),
-        repositories: repositories(inventory),
-        last_apply: last_apply(inventory),
-        unseen: unseen(&world),
-        single_writer: single_writer(inventory),
-        changes: Vec::new(),
+    Ok(Decided {
         summary: Summary::of(&steps, &judged.held),
         steps,
         kept: judged.kept,
         held: judged.held,
         not_due,
-        findings: Vec::new(),
     })
+}
+
+/// The plan around what was decided, made on what was seen.
+pub(crate) fn document(world: &World, decided: Decided) -> Plan {
+    let (strategy, inventory) = (world.strategy, world.inventory);
+    let root = strategy.files.first();
+    Plan {
+        file: root.map_or_else(String::new, |file| file.path.clone()),
+        name: strategy.name.clone(),
+        environment: strategy.environment.clone(),
+        timezone: strategy.timezone.clone(),
+        at: AsOf(world.at),
+        expires: strategy.apply.plan_max_age.after(world.at),
+        config: strategy.digest(),
+        inventory: inventory_digest(inventory),
+        repositories: repositories(inventory),
+        last_apply: last_apply(inventory),
+        unseen: unseen(world),
+        single_writer: single_writer(inventory),
+        changes: Vec::new(),
+        summary: decided.summary,
+        steps: decided.steps,
+        kept: decided.kept,
+        held: decided.held,
+        not_due: decided.not_due,
+        findings: Vec::new(),
+    }
 }
 
 /// Judges the backups of a component as they will be once this run's are made, and drafts these.
@@ -161,7 +189,8 @@ fn draft_repositories(world: &World, drafts: &mut Drafts) -> BTreeMap<Destinatio
             },
             needs: Vec::new(),
             after: Vec::new(),
-            cause: Cause::Config,
+            // The file asks for what is not there. That the file changed is found by comparing with the last one.
+            cause: Cause::Drift,
             because: Reason::NoRepository,
             bytes: None,
             key: Key {
@@ -194,14 +223,7 @@ fn last_apply(inventory: &Inventory) -> Option<Timestamp> {
 fn unseen(world: &World) -> BTreeMap<DestinationName, String> {
     let names = world.strategy.destinations.iter().map(|d| &d.name);
     names
-        .filter_map(|name| {
-            let why = match world.holding(name).map(|holding| &holding.coverage) {
-                Some(Coverage::Complete) => return None,
-                Some(Coverage::Partial { why } | Coverage::Unreachable { why }) => why.clone(),
-                None => "it was not looked at".to_owned(),
-            };
-            Some((name.clone(), why))
-        })
+        .filter_map(|name| Some((name.clone(), world.why_unseen(name)?)))
         .collect()
 }
 

@@ -3,7 +3,7 @@
 
 use crate::model::ids::{Address, BackupId, ComponentName, DestinationName, ScheduleName};
 use crate::model::inventory::{Coverage, Held, Holding, Inventory};
-use crate::model::records::{Check, Evidence, Manifest};
+use crate::model::records::{Check, Evidence, Manifest, RunRecord};
 use crate::model::strategy::{Component, Strategy};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -105,6 +105,23 @@ impl<'a> World<'a> {
     /// What a destination holds, if it was looked at.
     pub(crate) fn holding(&self, destination: &DestinationName) -> Option<&'a Holding> {
         self.inventory.destinations.get(destination)
+    }
+
+    /// Records of runs of this plan, as often as they are kept.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = &'a RunRecord> {
+        let (name, environment) = (&self.strategy.name, &self.strategy.environment);
+        let holdings = self.inventory.destinations.values();
+        let runs = holdings.flat_map(|holding| &holding.runs);
+        runs.filter(move |run| run.plan == *name && run.environment == *environment)
+    }
+
+    /// Why a destination was not seen completely; `None` when it was.
+    pub(crate) fn why_unseen(&self, destination: &DestinationName) -> Option<String> {
+        match self.holding(destination).map(|holding| &holding.coverage) {
+            Some(Coverage::Complete) => None,
+            Some(Coverage::Partial { why } | Coverage::Unreachable { why }) => Some(why.clone()),
+            None => Some("it was not looked at".to_owned()),
+        }
     }
 
     /// Whether absence at the destination is proof of absence.

@@ -7,6 +7,7 @@ pub mod github;
 pub mod graph;
 pub mod listing;
 pub mod markdown;
+pub mod output;
 pub mod report;
 pub mod sarif;
 pub mod text;
@@ -25,6 +26,8 @@ pub struct Look {
     pub color: bool,
     /// Columns that there are.
     pub width: usize,
+    /// Whether notes that nobody has to act on are told at length.
+    pub verbose: bool,
 }
 
 impl Look {
@@ -32,5 +35,6 @@ impl Look {
     pub const PLAIN: Self = Self {
         color: false,
         width: 100,
+        verbose: false,
     };
 }

@@ -27,6 +27,20 @@ impl Table {
         assert_eq!(cells.len(), self.header.len(), "a row fits its header");
         self.rows.push(cells);
     }
+    /// Without the columns in which no row has anything.
+    pub(crate) fn without_empty_columns(self) -> Self {
+        let is_used = |column: usize| self.rows.iter().any(|row| !row[column].is_empty());
+        let used: Vec<bool> = (0..self.header.len()).map(is_used).collect();
+        fn only<T>(all: Vec<T>, used: &[bool]) -> Vec<T> {
+            let kept = all.into_iter().zip(used);
+            kept.filter_map(|(one, used)| used.then_some(one)).collect()
+        }
+        Self {
+            header: only(self.header, &used),
+            right: only(self.right, &used),
+            rows: self.rows.into_iter().map(|row| only(row, &used)).collect(),
+        }
+    }
     /// The table, its header dim; each line ends with a newline.
     pub(crate) fn render(&self, look: &Look) -> String {
         let header: Vec<String> = self.header.iter().map(|name| (*name).to_owned()).collect();

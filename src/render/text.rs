@@ -3,7 +3,7 @@
 
 use crate::model::ids::ComponentName;
 use crate::model::strategy::{Level, Strategy};
-use crate::plan::document::{Change, Finding, Kept, KeptBecause, Plan};
+use crate::plan::document::{Change, Finding, Kept, Plan};
 use crate::render::Look;
 use crate::render::escape::line;
 use crate::render::groups::{Line, Section, components, sections};
@@ -51,6 +51,9 @@ pub fn finding(finding: &Finding, strategy: &Strategy, look: &Look) -> String {
     );
     if let Some((until, reason)) = &finding.waived {
         return out + &format!("  waived until {until}: {}\n", line(reason));
+    }
+    if finding.level <= Level::Info && !look.verbose {
+        return out;
     }
     out += &snippet::draw(strategy, &finding.address, &line(&finding.address.0), look);
     if let Some(related) = &finding.related {
@@ -198,7 +201,7 @@ pub(crate) fn kept_row(component: &ComponentName, kept: &[&Kept]) -> String {
     for backup in kept {
         for because in &backup.because {
             let entry = rules
-                .entry(rule_word(because))
+                .entry(words::keeper(because))
                 .or_insert((0, backup.started));
             entry.0 += 1;
             entry.1 = entry.1.min(backup.started);
@@ -213,29 +216,6 @@ pub(crate) fn kept_row(component: &ComponentName, kept: &[&Kept]) -> String {
         words::count(kept.len() as u64, "backup"),
         parts.join(", ")
     )
-}
-
-/// The word of what keeps a backup, and where it stands in a list.
-fn rule_word(because: &KeptBecause) -> (u8, &'static str) {
-    match because {
-        KeptBecause::Rule { keep, .. } | KeptBecause::Until { keep } => {
-            let order = ["last", "hourly", "daily", "weekly", "monthly", "yearly"];
-            let nth = order.iter().position(|word| *word == keep.word());
-            (nth.unwrap_or(order.len()) as u8, keep.word())
-        }
-        KeptBecause::Pitr { .. } => (6, "pitr"),
-        KeptBecause::NoRules => (7, "without rules"),
-        KeptBecause::Newest => (8, "newest"),
-        KeptBecause::LastVerified => (9, "last verified"),
-        KeptBecause::Hold { .. } => (10, "held"),
-        KeptBecause::Locked { .. } => (11, "locked"),
-        KeptBecause::CopyInFlight => (12, "being copied"),
-        KeptBecause::NothingNewer => (13, "with nothing newer"),
-        KeptBecause::NotSeen { .. } => (14, "where not all was seen"),
-        KeptBecause::Incomplete => (15, "incomplete"),
-        KeptBecause::FutureDated => (16, "dated in the future"),
-        KeptBecause::NotManaged => (17, "not managed"),
-    }
 }
 
 fn not_due(plan: &Plan, look: &Look) -> String {
@@ -286,5 +266,16 @@ fn findings(plan: &Plan, strategy: &Strategy, look: &Look) -> String {
     let mut sorted: Vec<&Finding> = plan.findings.iter().collect();
     sorted.sort_by_key(|finding| rank(finding));
     let texts = sorted.into_iter().map(|one| finding(one, strategy, look));
-    texts.collect::<Vec<_>>().join("\n")
+    let mut out = String::new();
+    let mut was_long = false;
+    for text in texts {
+        // Notes of one line stand together.
+        let is_long = text.lines().count() > 1;
+        if !out.is_empty() && (is_long || was_long) {
+            out.push('\n');
+        }
+        was_long = is_long;
+        out += &text;
+    }
+    out
 }

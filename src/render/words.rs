@@ -2,7 +2,7 @@
 //! Texts that come from elsewhere are escaped here, so that callers can not forget it.
 
 use crate::model::ids::BackupId;
-use crate::model::records::{Check, Slot};
+use crate::model::records::Slot;
 use crate::model::strategy::{Method, Tier};
 use crate::model::units::Size;
 use crate::plan::document::{
@@ -47,6 +47,21 @@ pub(crate) fn about(bytes: u64) -> String {
     format!("~{}", Size(bytes))
 }
 
+/// A size: `38.0 MiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    Size(bytes).to_string()
+}
+
+/// An age as people say it, in one unit: `12m`, `3h`, `2d`.
+pub(crate) fn age(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..7_200 => format!("{}m", seconds / 60),
+        7_200..172_800 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
 /// Milliseconds as people say them: `0.4s`, `46s`, `1m54s`, `2h03m`.
 pub(crate) fn took(ms: u64) -> String {
     let seconds = ms / 1000;
@@ -69,20 +84,9 @@ pub(crate) fn sign(action: &Action) -> char {
     }
 }
 
-/// The word of a check in the plan file.
-pub(crate) fn check_word(check: Check) -> &'static str {
-    match check {
-        Check::Presence => "presence",
-        Check::Integrity => "integrity",
-        Check::Contents => "contents",
-        Check::RestoreTest => "restore-test",
-        Check::Encrypted => "encrypted",
-    }
-}
-
 /// A check with its parameters: `integrity 10%`, `restore-test into temporary-database`.
 pub(crate) fn check_spec(spec: &CheckSpec) -> String {
-    let word = check_word(spec.check());
+    let word = spec.as_str();
     match spec {
         CheckSpec::Integrity { sample } => format!("{word} {sample}"),
         CheckSpec::RestoreTest { into, files } => {
@@ -236,6 +240,29 @@ pub(crate) fn kept_because(because: &KeptBecause) -> String {
     }
 }
 
+/// The word of what keeps a backup, and where it stands in a list.
+pub(crate) fn keeper(because: &KeptBecause) -> (u8, &'static str) {
+    match because {
+        KeptBecause::Rule { keep, .. } | KeptBecause::Until { keep } => {
+            let order = ["last", "hourly", "daily", "weekly", "monthly", "yearly"];
+            let nth = order.iter().position(|word| *word == keep.word());
+            (nth.unwrap_or(order.len()) as u8, keep.word())
+        }
+        KeptBecause::Pitr { .. } => (6, "pitr"),
+        KeptBecause::NoRules => (7, "without rules"),
+        KeptBecause::Newest => (8, "newest"),
+        KeptBecause::LastVerified => (9, "last verified"),
+        KeptBecause::Hold { .. } => (10, "held"),
+        KeptBecause::Locked { .. } => (11, "locked"),
+        KeptBecause::CopyInFlight => (12, "being copied"),
+        KeptBecause::NothingNewer => (13, "with nothing newer"),
+        KeptBecause::NotSeen { .. } => (14, "where not all was seen"),
+        KeptBecause::Incomplete => (15, "incomplete"),
+        KeptBecause::FutureDated => (16, "dated in the future"),
+        KeptBecause::NotManaged => (17, "not managed"),
+    }
+}
+
 /// The rule of a finding as people cite it: `CCB202 copies`.
 pub(crate) fn rule(finding: &Finding) -> String {
     format!("{} {}", line(&finding.rule), line(&finding.name))
@@ -250,20 +277,33 @@ pub(crate) fn last_line(plan: &Plan) -> String {
     if plan.is_empty() {
         return format!("No changes. The inventory matches the plan.{blocked}");
     }
-    let Summary {
-        back_up,
-        copy,
-        verify,
-        export,
-        change,
-        forget,
-        prune,
-        held,
-    } = plan.summary;
-    format!(
-        "Plan: {back_up} to back up, {copy} to copy, {verify} to verify, {export} to export, \
-         {change} to change, {forget} to forget, {prune} to prune, {held} held.{blocked}"
-    )
+    let counts = all_counts(&plan.summary);
+    let parts: Vec<String> = counts.map(|(n, what)| format!("{n} {what}")).to_vec();
+    format!("Plan: {}.{blocked}", parts.join(", "))
+}
+
+/// Every count of a plan, in the order in which people read them.
+fn all_counts(summary: &Summary) -> [(u64, &'static str); 8] {
+    [
+        (summary.back_up, "to back up"),
+        (summary.copy, "to copy"),
+        (summary.verify, "to verify"),
+        (summary.export, "to export"),
+        (summary.change, "to change"),
+        (summary.forget, "to forget"),
+        (summary.prune, "to prune"),
+        (summary.held, "held"),
+    ]
+}
+
+/// What is to be done, without what is not: `1 to back up`, `2 to copy`.
+pub(crate) fn counts(summary: &Summary) -> Vec<String> {
+    let counts = all_counts(&Summary {
+        held: 0,
+        ..*summary
+    });
+    let some = counts.into_iter().filter(|(n, _)| *n > 0);
+    some.map(|(n, what)| format!("{n} {what}")).collect()
 }
 
 /// Days as people list them: three or more in a row become a range.

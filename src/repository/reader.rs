@@ -2,10 +2,13 @@
 //! against its content, before a caller sees it. Memory is bounded by what is on its way, not by what is
 //! asked for.
 
+pub(crate) mod compare;
 pub(crate) mod content;
+mod directory;
 mod fetch;
 pub(crate) mod parent;
 mod trees;
+pub(crate) mod versions;
 
 use crate::model::ids::BlobId;
 use crate::model::tree::{Content, Node, NodeKind};

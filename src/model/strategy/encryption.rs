@@ -2,6 +2,7 @@
 
 use crate::model::ids::EncryptionName;
 use crate::model::units::Period;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Where a secret is found; never the secret.
@@ -32,7 +33,7 @@ pub struct Encryption {
 }
 
 /// Authenticated ciphers that a repository can use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs)]
 pub enum Cipher {
     #[serde(rename = "aes-256-gcm")]

@@ -3,18 +3,18 @@
 
 use crate::model::ids::{Address, BackupId};
 use crate::model::inventory::Inventory;
-use crate::model::records::{RunRecord, StepOutcome};
 use crate::model::strategy::{Component, Encryption, Event, Level, Notify, Strategy, Webhook};
 use crate::model::units::Period;
 use crate::plan::check::timing::interval;
 use crate::plan::check::verification::all_of;
 use crate::plan::check::{Broken, Hardness, active, backed_up, standing};
 use crate::plan::document::Plan;
+use crate::plan::failures::Streak;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 /// Failures in a row that stop a plan in production.
-const FAILURES_DENIED: usize = 3;
+const FAILURES_DENIED: u64 = 3;
 
 pub(crate) fn check(strategy: &Strategy, inventory: &Inventory, plan: &Plan) -> Vec<Broken> {
     let mut broken = Vec::new();
@@ -139,41 +139,14 @@ fn old_key(
     })
 }
 
-/// CCB209. Runs are recorded at several destinations; each counts once.
+/// CCB209.
 fn failing(strategy: &Strategy, inventory: &Inventory, component: &Component) -> Option<Broken> {
-    let runs: BTreeMap<_, &RunRecord> = inventory
-        .destinations
-        .values()
-        .flat_map(|holding| &holding.runs)
-        .filter(|run| run.plan == strategy.name && run.environment == strategy.environment)
-        .map(|run| ((run.started, run.run), run))
-        .collect();
+    let Streak {
+        failures,
+        last_error,
+    } = Streak::of(strategy, inventory, component);
+    let error = last_error?;
     let of = Address::component(&component.name);
-    let mut failures = 0;
-    let mut error = None;
-    for run in runs.values().rev() {
-        let backups = run
-            .steps
-            .iter()
-            .filter(|s| s.verb == "back up" && s.address.is_within(&of));
-        let (mut failed, mut done) = (None, false);
-        for step in backups {
-            match step.outcome {
-                StepOutcome::Failed => failed = Some(step.message.clone().unwrap_or_default()),
-                StepOutcome::Done => done = true,
-                StepOutcome::Skipped => {}
-            }
-        }
-        match failed {
-            Some(message) => {
-                failures += 1;
-                error.get_or_insert(message);
-            }
-            None if done => break,
-            None => {}
-        }
-    }
-    let error = error?;
     let (times, hardness) = match failures {
         1 => ("in the last run".to_owned(), Hardness::AsRule),
         FAILURES_DENIED.. => (

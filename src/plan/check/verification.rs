@@ -66,7 +66,7 @@ pub(crate) fn overdue(strategy: &Strategy, inventory: &Inventory, plan: &Plan) -
             };
             let help = format!(
                 "verify {{ restore-test every=\"30d\" into=\"{}\" }}, then `ccb apply`",
-                target(component).as_str()
+                restore_target(component).as_str()
             );
             let broken = Broken::new(
                 "CCB206",
@@ -105,7 +105,8 @@ fn tested_by(plan: &Plan, component: &Component) -> bool {
     })
 }
 
-fn target(component: &Component) -> RestoreInto {
+/// Where a component is restored as a test.
+pub(crate) fn restore_target(component: &Component) -> RestoreInto {
     match component.source {
         SourceSpec::Postgres(_) => RestoreInto::TemporaryDatabase,
         SourceSpec::Redis(_) => RestoreInto::TemporaryRedis,

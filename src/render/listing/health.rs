@@ -1,157 +1,170 @@
-//! Whether backups are as new as their schedules ask, and whether a repository is sound.
+//! Whether backups are as new as their schedules ask, and what needs attention.
 
-use crate::model::ids::{BackupId, ComponentName, DestinationName, ScheduleName};
-use crate::model::records::Check;
 use crate::model::units::Period;
+use crate::plan::status::{ComponentStatus, Proof, ScheduleState, ScheduleStatus, Status};
 use crate::render::Look;
 use crate::render::escape::line;
+use crate::render::output::Document;
 use crate::render::paint::Tint;
 use crate::render::table::Table;
 use crate::render::words;
-use jiff::Timestamp;
 
-/// How one schedule of one component stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
-    /// What.
-    pub component: ComponentName,
-    /// Which schedule; `None`: no schedule asks for anything.
-    pub schedule: Option<ScheduleName>,
-    /// The newest good backup, and when it was taken.
-    pub newest: Option<(BackupId, Timestamp)>,
-    /// How old that is.
-    pub age: Option<Period>,
-    /// When one was owed for the last time.
-    pub due: Option<Timestamp>,
-    /// Whether it is later than its window allows.
-    pub late: bool,
-    /// Copies that there are, and that `store` asks for.
-    pub copies: (usize, usize),
-    /// The strongest check that the newest one passed, and when.
-    pub verified: Option<(Check, Timestamp)>,
+impl Document for Status {
+    const KIND: &'static str = "status";
 }
 
-impl Status {
-    /// The one word for it: `ok`, `late`, `missing`, `copies`.
-    pub fn word(&self) -> &'static str {
-        match self {
-            _ if self.late && self.newest.is_none() => "missing",
-            _ if self.late => "late",
-            _ if self.newest.is_some() && self.copies.0 < self.copies.1 => "copies",
-            _ => "ok",
+/// Schedules, components, what was not seen, what is due; the last line is `OK: …` or says what is not.
+pub fn status(status: &Status, look: &Look) -> String {
+    let title = format!(
+        "{} / {}, {} UTC",
+        line(&status.name),
+        line(&status.environment),
+        words::minute(status.at.0)
+    );
+    let last = status.last_apply.map_or("never applied".to_owned(), |at| {
+        format!("last apply {} UTC", words::minute(at))
+    });
+    let mut out = format!("{}, {last}\n\n", look.paint(Tint::Bold, &title));
+    out += &schedules(&status.schedules, look);
+    out.push('\n');
+    out += &components(&status.components, look);
+    out.push('\n');
+    for (name, unseen) in &status.unseen {
+        let (word, tint) = match unseen.optional {
+            true => ("Warning:", Tint::Yellow),
+            false => ("Error:", Tint::BoldRed),
+        };
+        let word = look.paint(tint, word);
+        let why = line(&unseen.why);
+        out += &format!("{word} destination.{name} was not seen completely: {why}\n");
+    }
+    for component in &status.components {
+        for words in &component.attention {
+            let word = look.paint(Tint::BoldRed, "Error:");
+            out += &format!(
+                "{word} component.{}: {}\n",
+                component.component,
+                line(words)
+            );
+        }
+        if let Some(error) = &component.last_error {
+            out += &format!("  last error: {}\n", line(error));
         }
     }
+    out + &due(status) + &last_line(status, look) + "\n"
 }
 
-/// A row for each, then destinations that were not seen completely, then `OK` or what is not.
-pub fn status(rows: &[Status], unseen: &[(DestinationName, String)], look: &Look) -> String {
+fn schedules(rows: &[ScheduleStatus], look: &Look) -> String {
     let mut table = Table::new(&[
-        "",
+        "state",
         "component",
         "schedule",
         "newest",
         "taken",
         ">age",
-        "due",
-        "copies",
-        "verified",
+        "slot",
+        "next",
     ]);
     for row in rows {
-        let newest = row.newest.map(|(id, at)| (id.short(), words::instant(at)));
-        let (id, taken) = newest.unwrap_or_else(|| ("none".to_owned(), String::new()));
-        let verified = row.verified.map_or("never".to_owned(), |(check, at)| {
-            format!("{} {}", words::check_word(check), words::day(at))
-        });
+        let instant = |at: Option<jiff::Timestamp>| at.map_or(String::new(), words::instant);
+        let newest = match (row.newest, row.taken) {
+            (Some(id), _) => id.short(),
+            (None, Some(_)) => "looked at".to_owned(),
+            (None, None) => "none".to_owned(),
+        };
+        let age = row.age_seconds.map_or(String::new(), words::age);
         table.row(vec![
-            row.word().to_owned(),
+            row.state.as_str().to_owned(),
             row.component.to_string(),
-            row.schedule
-                .as_ref()
-                .map_or("-".to_owned(), ToString::to_string),
-            id,
-            taken,
-            row.age.map_or(String::new(), |age| age.to_string()),
-            row.due.map_or(String::new(), words::instant),
-            format!("{}/{}", row.copies.0, row.copies.1),
-            verified,
+            row.schedule.to_string(),
+            newest,
+            instant(row.taken),
+            age,
+            instant(row.slot),
+            instant(row.next),
         ]);
     }
-    let mut out = table.render(look);
-    for (name, why) in unseen {
-        let word = look.paint(Tint::Yellow, "Warning:");
-        out += &format!(
-            "{word} destination {name} was not seen completely: {}\n",
-            line(why)
-        );
-    }
-    let bad = rows.iter().filter(|row| row.word() != "ok").count();
-    out + &match (bad, unseen.len()) {
-        (0, 0) => {
-            look.paint(
-                Tint::Green,
-                "OK: everything is as new as its schedule asks.",
-            ) + "\n"
-        }
-        (0, _) => look.paint(Tint::Yellow, "Unknown: not everything was seen.") + "\n",
-        (n, _) => {
-            look.paint(
-                Tint::BoldRed,
-                &format!("NOT OK: {n} of {} need attention.", rows.len()),
-            ) + "\n"
-        }
+    match rows.is_empty() {
+        true => "No schedules.\n".to_owned(),
+        false => table.render(look),
     }
 }
 
-/// What a check of one repository found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Checked {
-    /// Which.
-    pub destination: DestinationName,
-    /// What was looked at, a few words: `12 backups, 340 packs, 34 of them read whole`.
-    pub looked_at: String,
-    /// Keys of what is damaged or missing, with why.
-    pub damaged: Vec<(String, String)>,
-    /// Backups that can not be restored in full: which, and the first paths that are lost.
-    pub hit: Vec<(BackupId, ComponentName, Vec<String>, u64)>,
+fn components(rows: &[ComponentStatus], look: &Look) -> String {
+    let mut table = Table::new(&["component", ">backups", "last check", "restore test"]);
+    for row in rows {
+        let test = match (&row.restore_test, row.restore_test_every) {
+            (None, None) => "not asked for".to_owned(),
+            (None, Some(every)) => format!("never, asked for {}", often(every)),
+            (Some(test), None) => outcome(test),
+            (Some(test), Some(every)) => format!("{}, asked for {}", outcome(test), often(every)),
+        };
+        let last = row.last_check.as_ref();
+        let check = |proof: &Proof| format!("{} {}", proof.check.as_str(), outcome(proof));
+        table.row(vec![
+            row.component.to_string(),
+            row.backups.to_string(),
+            last.map_or("never".to_owned(), check),
+            test,
+        ]);
+    }
+    table.render(look)
 }
 
-/// What was looked at and what is wrong, by destination; the last line says whether all is sound.
-pub fn checked(all: &[Checked], look: &Look) -> String {
-    let mut out = String::new();
-    for one in all {
-        out += &format!(
-            "destination.{}: {}\n",
-            one.destination,
-            line(&one.looked_at)
-        );
-        for (key, why) in &one.damaged {
-            out += &format!(
-                "  {} {}: {}\n",
-                look.paint(Tint::BoldRed, "damaged"),
-                line(key),
-                line(why)
-            );
-        }
-        for (backup, component, paths, count) in &one.hit {
-            out += &format!(
-                "  {} {} {component}: {} can not be restored\n",
-                look.paint(Tint::BoldRed, "hit"),
-                backup.short(),
-                words::count(*count, "path")
-            );
-            for path in paths {
-                out += &format!("    {}\n", line(path));
-            }
-        }
+fn often(every: Period) -> String {
+    format!("every {every}")
+}
+
+fn outcome(proof: &Proof) -> String {
+    let word = if proof.passed { "passed" } else { "FAILED" };
+    format!("{word} {}", words::day(proof.at))
+}
+
+fn due(status: &Status) -> String {
+    match words::counts(&status.due) {
+        parts if parts.is_empty() => "Due now: nothing.\n".to_owned(),
+        parts => format!("Due now: {}; `ccb plan` shows it.\n", parts.join(", ")),
     }
-    let damaged: usize = all.iter().map(|one| one.damaged.len()).sum();
-    let hit: usize = all.iter().map(|one| one.hit.len()).sum();
-    out + &match (damaged, hit) {
-        (0, 0) => "No damage found.\n".to_owned(),
-        _ => format!(
-            "{} damaged or missing, {} hit. `ccb restore --from` reads another destination's copy.\n",
-            words::count(damaged as u64, "object"),
-            words::count(hit as u64, "backup")
+}
+
+fn last_line(status: &Status, look: &Look) -> String {
+    let late = |state: ScheduleState| status.schedules.iter().filter(|s| s.state == state).count();
+    let counted = |number: usize, one: &str, many: &str| match number {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        n => Some(format!("{n} {many}")),
+    };
+    let [missing, behind] = [ScheduleState::Missing, ScheduleState::Late].map(late);
+    let blind = status
+        .unseen
+        .values()
+        .filter(|unseen| !unseen.optional)
+        .count();
+    let unwell = status.components.iter().filter(|c| !c.attention.is_empty());
+    let parts: Vec<String> = [
+        counted(
+            missing,
+            "schedule has no backup",
+            "schedules have no backup",
         ),
+        counted(behind, "schedule is late", "schedules are late"),
+        counted(
+            unwell.count(),
+            "component needs attention",
+            "components need attention",
+        ),
+        counted(
+            blind,
+            "destination was not seen",
+            "destinations were not seen",
+        ),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if status.ok {
+        let words = "OK: everything is as new as its schedule asks.";
+        return look.paint(Tint::Green, words);
     }
+    look.paint(Tint::BoldRed, &format!("NOT OK: {}.", parts.join(", ")))
 }

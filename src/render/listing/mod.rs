@@ -2,7 +2,9 @@
 //! takes plain values; where no other module has a type for them, one stands next to the function.
 
 pub mod backups;
+pub mod checks;
 pub mod contents;
+pub mod differences;
 pub mod explain;
 pub mod health;
 pub mod simulation;

@@ -1,61 +1,124 @@
-//! How many backups there will be, and how much space they take, as a small chart and a table.
+//! How many backups there will be, and how much space they take: a small chart, a table of days, a table of
+//! components and destinations.
 
 use crate::model::units::Size;
+use crate::plan::simulate::{Amount, SimulatedDay, Simulation, Space};
 use crate::render::Look;
+use crate::render::escape::line;
+use crate::render::output::Document;
 use crate::render::table::Table;
-use jiff::civil::Date;
+use crate::render::words;
 
 /// Rows of the chart.
 const HEIGHT: u64 = 8;
+/// Rows of the table of days.
+const ROWS: usize = 12;
 
-/// What one simulated day ends with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SimulatedDay {
-    /// The day.
-    pub day: Date,
-    /// Backups that are kept.
-    pub backups: u64,
-    /// Bytes that they take, as far as earlier backups tell.
-    pub stored_bytes: u64,
-    /// Backups made on that day.
-    pub made: u64,
-    /// Backups forgotten on that day.
-    pub forgotten: u64,
+impl Document for Simulation {
+    const KIND: &'static str = "simulation";
 }
 
-/// A chart of the number of backups, a row for every stretch of days, and the peak.
-pub fn simulation(days: &[SimulatedDay], look: &Look) -> String {
-    let Some(peak) = days
-        .iter()
-        .max_by_key(|day| (day.stored_bytes, day.backups))
-    else {
+/// A chart of the number of backups, a row for every stretch of days, who takes what where, and the peak.
+pub fn simulation(simulation: &Simulation, look: &Look) -> String {
+    let days = &simulation.days;
+    let Some(peak) = first_peak(days) else {
         return "No days to simulate.\n".to_owned();
     };
     let columns = look.width.saturating_sub(10).clamp(10, 100);
+    format!(
+        "Backups kept, day by day:\n{}\n{}\n{}\n{}peak: {}, about {}, on {}\n",
+        chart(days, columns),
+        table_of_days(days, look),
+        table_of_space(&simulation.space, look),
+        remarks(simulation),
+        words::count(peak.backups, "backup"),
+        Size(peak.stored_bytes),
+        peak.day
+    )
+}
+
+/// Of equal peaks the first: that is when the space is needed.
+fn first_peak(days: &[SimulatedDay]) -> Option<&SimulatedDay> {
+    let height = |day: &&SimulatedDay| (day.stored_bytes, day.backups);
+    days.iter().rev().max_by_key(height)
+}
+
+fn table_of_days(days: &[SimulatedDay], look: &Look) -> String {
     let mut table = Table::new(&["day", ">backups", ">stored", ">made", ">forgotten"]);
-    for stretch in stretches(days, 12) {
+    for stretch in stretches(days, ROWS) {
         // A stretch is never empty.
         let last = stretch[stretch.len() - 1];
+        let sum = |part: fn(&SimulatedDay) -> u64| stretch.iter().map(part).sum::<u64>();
         table.row(vec![
             last.day.to_string(),
             last.backups.to_string(),
             format!("~{}", Size(last.stored_bytes)),
-            stretch.iter().map(|day| day.made).sum::<u64>().to_string(),
-            stretch
-                .iter()
-                .map(|day| day.forgotten)
-                .sum::<u64>()
-                .to_string(),
+            sum(|day| day.made).to_string(),
+            sum(|day| day.forgotten).to_string(),
         ]);
     }
-    format!(
-        "{}\n{}\npeak: {} backups, about {}, on {}\n",
-        chart(days, columns),
-        table.render(look),
-        peak.backups,
-        Size(peak.stored_bytes),
-        peak.day
-    )
+    table.render(look)
+}
+
+fn table_of_space(space: &[Space], look: &Look) -> String {
+    let mut table = Table::new(&[
+        "component",
+        "destination",
+        ">now",
+        ">",
+        ">peak",
+        ">",
+        "on",
+        ">end",
+        ">",
+    ]);
+    let cells = |amount: &Amount| {
+        [
+            words::count(amount.backups, "backup"),
+            format!("~{}", Size(amount.stored_bytes)),
+        ]
+    };
+    for one in space {
+        let [now, now_bytes] = cells(&one.now);
+        let [peak, peak_bytes] = cells(&one.peak);
+        let [end, end_bytes] = cells(&one.end);
+        table.row(vec![
+            one.component.to_string(),
+            one.destination.to_string(),
+            now,
+            now_bytes,
+            peak,
+            peak_bytes,
+            one.peak_day.map_or(String::new(), |day| day.to_string()),
+            end,
+            end_bytes,
+        ]);
+    }
+    table.render(look)
+}
+
+fn remarks(simulation: &Simulation) -> String {
+    let mut out = String::new();
+    for name in &simulation.unknown_size {
+        out += &format!(
+            "component.{name}: no backup of some kind yet, so its size is not known and counts as nothing\n"
+        );
+    }
+    for (name, percent) in &simulation.assumed_change_percent {
+        out += &format!(
+            "component.{name}: one backup so far; of each further one {percent}% are taken to be new\n"
+        );
+    }
+    for name in &simulation.unseen {
+        out += &format!(
+            "destination.{name}: not seen completely; what it holds and was not seen is not counted\n"
+        );
+    }
+    let out: Vec<String> = out.lines().map(line).collect();
+    match out.is_empty() {
+        true => String::new(),
+        false => out.join("\n") + "\n",
+    }
 }
 
 /// Backups over time: the highest of each stretch of days.

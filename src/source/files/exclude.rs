@@ -88,6 +88,43 @@ impl Excludes {
     }
 }
 
+/// One glob to look for: matches where a line of a `.gitignore` would.
+#[derive(Debug)]
+pub struct Glob {
+    excludes: Excludes,
+    /// The directories that it names before its first wildcard; what lies elsewhere can not match.
+    below: Vec<Vec<u8>>,
+}
+
+impl Glob {
+    /// Compiles it.
+    pub fn new(text: &str) -> Result<Self, FilesError> {
+        let plain = |part: &&str| !part.contains(['*', '?', '[', '{', '\\', '!']);
+        let parts = text.trim_start_matches('/').split('/');
+        let mut below: Vec<Vec<u8>> = parts
+            .take_while(plain)
+            .map(|part| part.as_bytes().to_vec())
+            .collect();
+        // Without `/` before its end it matches anywhere; the last part is the name itself.
+        if !text.trim_end_matches('/').contains('/') {
+            below.clear();
+        }
+        Ok(Self {
+            excludes: Excludes::new(&[text.to_owned()])?,
+            below,
+        })
+    }
+    /// Whether `path` matches.
+    pub fn matches(&mut self, path: &[u8], is_directory: bool) -> bool {
+        self.excludes.excludes(path, is_directory)
+    }
+    /// Whether something below `directory` can match.
+    pub fn may_match_below(&self, directory: &[u8]) -> bool {
+        let parts = directory.split(|byte| *byte == b'/');
+        parts.zip(&self.below).all(|(part, named)| part == named)
+    }
+}
+
 fn candidate(path: &[u8]) -> Candidate<'_> {
     Candidate::new(Path::new(OsStr::from_bytes(path)))
 }
@@ -117,7 +154,7 @@ fn read(text: &str) -> (Rule, String) {
 
 #[cfg(test)]
 mod tests {
-    use crate::source::files::exclude::Excludes;
+    use crate::source::files::exclude::{Excludes, Glob};
 
     #[test]
     fn globs_decide_as_in_a_gitignore() {
@@ -162,5 +199,32 @@ mod tests {
         let mut excludes = Excludes::new(&["*.tmp".to_owned()]).expect("the glob is well formed");
         assert!(excludes.excludes(b"\xff\xfe.tmp", false));
         assert!(!excludes.excludes(b"\xff\xfe.txt", false));
+    }
+
+    #[test]
+    fn a_glob_that_is_looked_for_says_where_it_can_not_be() {
+        // glob, directory, may it hold a match
+        let table = [
+            ("*.pdf", "any/where", true),
+            ("reports/*.pdf", "reports", true),
+            ("reports/*.pdf", "reports/2026", true),
+            ("reports/*.pdf", "pictures", false),
+            ("/reports/2026/a.pdf", "reports/2025", false),
+            ("/reports/2026/a.pdf", "reports/2026", true),
+            ("cache/", "deep/er", true),
+            ("**/x/y", "anything", true),
+        ];
+        for (glob, directory, may) in table {
+            let made = Glob::new(glob).expect("the glob is well formed");
+            let directory = directory.as_bytes();
+            assert_eq!(
+                made.may_match_below(directory),
+                may,
+                "{glob} in {directory:?}"
+            );
+        }
+        let mut glob = Glob::new("reports/*.pdf").expect("the glob is well formed");
+        assert!(glob.matches(b"reports/a.pdf", false));
+        assert!(!glob.matches(b"x/reports/a.pdf", false));
     }
 }

@@ -12,6 +12,7 @@ mod stat;
 mod walk;
 
 pub use crate::source::files::attributes::{data_ranges, in_proc, read_xattrs};
+pub use crate::source::files::exclude::Glob;
 pub use crate::source::files::owners::Owners;
 pub use crate::source::files::scan::{Note, Noted};
 pub use crate::source::files::stat::Stat;

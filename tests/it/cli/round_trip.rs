@@ -49,7 +49,7 @@ fn what_was_applied_is_not_planned_again_and_comes_back_byte_for_byte() {
         same("empty");
     }
     let checked = expect(at, 0, &["check", "plan.kdl", "--level", "3"]);
-    assert!(checked.contains("no damage found"), "{checked}");
+    assert!(checked.contains("No damage found."), "{checked}");
 }
 
 #[test]
@@ -111,5 +111,5 @@ fn a_saved_plan_is_carried_out_once_and_then_nothing_of_it_is_needed() {
 fn id_of_latest(at: &std::path::Path) -> String {
     let listed = ccb(at, &["list", "plan.kdl", "--json"]).stdout;
     let rows: serde_json::Value = serde_json::from_slice(&listed).expect("it is JSON");
-    rows[0]["id"].as_str().expect("an id").to_owned()
+    rows["backups"][0]["id"].as_str().expect("an id").to_owned()
 }

@@ -6,5 +6,8 @@ mod compare;
 mod due;
 mod keep;
 mod make;
+mod proving;
 mod saved;
+mod simulate;
+mod status;
 mod whole;

@@ -2,11 +2,12 @@
 
 use crate::plan_file::support::parse_committed;
 use crate::support::plan::{checked, forget, held, inventory, plan as bare, sunday};
+use crate::support::play::play;
 use crate::support::strategy::{at, sound};
 use ccb::model::ids::Address;
 use ccb::model::inventory::Inventory;
 use ccb::model::records::Check;
-use ccb::model::strategy::Level;
+use ccb::model::strategy::{Level, Timing};
 use ccb::plan::check::{Surroundings, check_plan, check_strategy};
 use ccb::plan::saved::{staleness, still_needed, to_json};
 use ccb::plan::{Action, Cause, Plan, Request, plan_with_checks};
@@ -101,4 +102,53 @@ fn a_limit_that_stands_in_no_line_points_at_the_plan() {
     let limit = findings.iter().find(|f| f.rule == "CCB213").unwrap();
     assert_eq!(limit.address, Address("plan".to_owned()));
     assert!(strategy.place(&limit.address).is_some());
+}
+
+#[test]
+fn the_committed_plans_are_planned_and_once_carried_out_nothing_is_left_to_do() {
+    for name in ["production", "staging", "development", "quickstart"] {
+        let parsed = parse_committed(&format!("plans/{name}.kdl"));
+        let strategy = parsed.unwrap_or_else(|e| panic!("{name}: {e:?}")).strategy;
+        let holding = || ccb::model::inventory::Holding::empty();
+        let names = strategy.destinations.iter().map(|d| d.name.clone());
+        let nothing = Inventory {
+            destinations: names.map(|name| (name, holding())).collect(),
+        };
+        let make = |inventory: &Inventory| {
+            let around = Surroundings::default();
+            let request = Request::default();
+            plan_with_checks(&strategy, None, inventory, &around, sunday(), &request).unwrap()
+        };
+        let first = make(&nothing);
+        assert_eq!(first.violations(), 0, "{name}: {:#?}", first.findings);
+        let used = strategy.destinations.iter().filter(|destination| {
+            let stores = |c: &&ccb::model::strategy::Component| c.store.contains(&destination.name);
+            strategy.components.iter().any(|c| c.enabled && stores(&c))
+        });
+        assert_eq!(
+            first.summary.change,
+            used.count() as u64 + looks(&first),
+            "{name}"
+        );
+        let backups = strategy.components.iter().filter(|c| {
+            let owes = |s: &ccb::model::strategy::Schedule| {
+                let by_itself = !matches!(s.timing, Timing::OnDemand | Timing::Continuous);
+                s.enabled && by_itself && s.method.makes_backup()
+            };
+            c.enabled && c.schedules.iter().any(owes)
+        });
+        assert!(
+            first.summary.back_up >= backups.count() as u64,
+            "{name}: {:?}",
+            first.summary
+        );
+        let again = make(&play(&first, &nothing, 1));
+        assert_eq!(again.steps, [], "{name}");
+    }
+}
+
+/// Steps that only look at a source, or set it.
+fn looks(plan: &Plan) -> u64 {
+    let is_look = |step: &&ccb::plan::Step| matches!(step.action, Action::Configure { .. });
+    plan.steps.iter().filter(is_look).count() as u64
 }

@@ -2,7 +2,8 @@
 
 mod listing;
 mod markdown;
+mod output;
 mod outputs;
 mod report;
 mod sample;
-mod schema;
+pub(crate) mod schema;

@@ -1,5 +1,6 @@
 //! Tests of `repository`: the real code over a store in memory or a directory, with fixed surroundings.
 
+mod comparing;
 mod crash;
 mod damage;
 mod format;

@@ -1,0 +1,147 @@
+//! How two backups differ: a line for each path, and counts. Names are escaped, and stand before what is
+//! said of them.
+
+use crate::model::difference::{Difference, How};
+use crate::model::ids::{BackupId, ComponentName};
+use crate::model::units::Size;
+use crate::render::Look;
+use crate::render::listing::contents::{Path, name};
+use crate::render::output::Document;
+use crate::render::paint::Tint;
+use crate::render::words;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// One of two backups that are compared.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Side {
+    /// Which.
+    pub backup: BackupId,
+    /// What of.
+    pub component: ComponentName,
+    /// When it was taken.
+    pub taken: Timestamp,
+}
+
+/// One path that differs, for programs.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct PathDifference {
+    #[serde(flatten)]
+    path: Path,
+    /// `added`, `removed` or `changed`.
+    how: &'static str,
+    /// What of it changed: `type`, `content`, `holes`, `target`, `device`, `mode`, `owner`, `time`, `attributes`, `links`.
+    changed: Vec<&'static str>,
+    /// Bytes of the file before.
+    size_before: Option<u64>,
+    /// Bytes of the file after.
+    size_after: Option<u64>,
+}
+
+impl From<&Difference> for PathDifference {
+    fn from(difference: &Difference) -> Self {
+        let (how, changed) = match &difference.how {
+            How::Added => ("added", Vec::new()),
+            How::Removed => ("removed", Vec::new()),
+            How::Changed(what) => ("changed", what.clone()),
+        };
+        Self {
+            path: Path::new(&difference.path),
+            how,
+            changed,
+            size_before: difference.before,
+            size_after: difference.after,
+        }
+    }
+}
+
+/// How two backups differ, for programs.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Differences {
+    /// The first backup.
+    pub before: Side,
+    /// The second.
+    pub after: Side,
+    /// By path, a directory before what is in it.
+    pub differences: Vec<PathDifference>,
+    /// Counts.
+    pub summary: Counts,
+    /// Directories that can not be read, so that what is in them was not compared, with why.
+    pub unread: Vec<String>,
+}
+
+impl Document for Differences {
+    const KIND: &'static str = "differences";
+}
+
+/// How many paths differ.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[allow(missing_docs)]
+pub struct Counts {
+    pub added: u64,
+    pub removed: u64,
+    pub changed: u64,
+}
+
+impl Counts {
+    /// One more.
+    pub fn add(&mut self, how: &How) {
+        match how {
+            How::Added => self.added += 1,
+            How::Removed => self.removed += 1,
+            How::Changed(_) => self.changed += 1,
+        }
+    }
+}
+
+/// The line above the differences: what is compared with what. No newline.
+pub fn sides(before: &Side, after: &Side, look: &Look) -> String {
+    let one = |side: &Side| {
+        format!(
+            "{} {} {}",
+            side.component,
+            side.backup.short(),
+            words::instant(side.taken)
+        )
+    };
+    look.paint(Tint::Bold, &format!("{} -> {}", one(before), one(after)))
+}
+
+/// One difference. No newline.
+pub fn difference(one: &Difference, look: &Look) -> String {
+    let (sign, what) = match &one.how {
+        How::Added => (
+            '+',
+            one.after
+                .map_or(String::new(), |len| format!("  ({})", Size(len))),
+        ),
+        How::Removed => ('-', String::new()),
+        How::Changed(what) => ('~', format!("  ({}{})", what.join(", "), sizes(one, what))),
+    };
+    let sign = look.paint(Tint::of_sign(sign), &sign.to_string());
+    format!("{sign} {}{what}", name(&one.path))
+}
+
+fn sizes(one: &Difference, what: &[&str]) -> String {
+    match (one.before, one.after) {
+        (Some(before), Some(after)) if what.contains(&"content") => {
+            let (short, long) = (Size(before).to_string(), Size(after).to_string());
+            match short == long && before != after {
+                true => format!(": {before} B -> {after} B"),
+                false => format!(": {short} -> {long}"),
+            }
+        }
+        _ => String::new(),
+    }
+}
+
+/// The line below the differences. No newline.
+pub fn counts(counts: &Counts) -> String {
+    let Counts {
+        added,
+        removed,
+        changed,
+    } = counts;
+    format!("{added} added, {removed} removed, {changed} changed.")
+}
