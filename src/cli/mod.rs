@@ -8,11 +8,13 @@ mod around;
 mod exit;
 mod holdings;
 mod input;
+mod key;
 mod monitor;
 mod more;
 mod output;
 mod places;
 mod plan;
+mod prune;
 mod read;
 mod restore;
 mod signals;
@@ -140,6 +142,13 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Trouble> 
             level,
             percent,
         } => more::check(&file, destination.as_deref(), level, percent, context).await,
+        Command::Prune {
+            file,
+            destination,
+            repack,
+            json,
+        } => prune::run(&file, destination.as_deref(), repack, json.json, context).await,
+        Command::Key(command) => key::run(command, context).await,
         Command::Fmt { files, check, diff } => more::fmt(&files, check, diff, context),
         Command::Schema { format } => more::print_schema(format),
         Command::Explain { rule } => more::explain(&rule),

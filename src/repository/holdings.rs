@@ -91,11 +91,13 @@ impl Repository {
             try_join(store.list(layout::ANNOTATIONS), store.list(layout::RUNS)),
         )
         .await?;
+        let mut backups = backups.objects;
+        backups.retain(|meta| !meta.key.as_str().starts_with(layout::REPACKS));
         let mut runs: Vec<Meta> = runs.objects;
         let older = runs.len().saturating_sub(RUNS_MAX);
         runs.drain(..older);
         let groups = [
-            (ObjectType::Manifest, backups.objects),
+            (ObjectType::Manifest, backups),
             (ObjectType::Tomb, tombs.objects),
             (ObjectType::Annotation, annotations.objects),
             (ObjectType::Run, runs),

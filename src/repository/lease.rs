@@ -103,7 +103,10 @@ impl Lease {
             ttl_seconds: TTL.as_secs(),
         };
         put_part(repository, &session, "start", &start).await?;
-        let condemned = repository.condemned().await?;
+        let condemned = match kind {
+            LeaseKind::Write => repository.condemned().await?,
+            LeaseKind::Read => repository.condemned_or_damage().await?.0,
+        };
         let seen = condemned.seen;
         let view = LeaseView {
             v: Version,

@@ -88,7 +88,9 @@ fn backups_and_keys_are_tables_of_stable_width() {
         kind: "passphrase",
         label,
         created: good.started,
+        age: Period::days(324),
         in_use,
+        is_stale: id == "51f0",
     };
     golden(
         "backups.txt",
@@ -96,7 +98,11 @@ fn backups_and_keys_are_tables_of_stable_width() {
             + "\n"
             + &keys(
                 &both[0],
-                &[key("9c41", "ana's\x1b", true), key("e07b", "safe", false)],
+                &[
+                    key("9c41", "ana's\x1b", true),
+                    key("e07b", "safe", false),
+                    key("51f0", "old", false),
+                ],
                 &Look::PLAIN,
             )),
     );

@@ -8,6 +8,7 @@ mod keys;
 mod listing;
 mod open;
 mod pruning;
+mod rotation;
 mod round_trip;
 mod sessions;
 mod simulation;

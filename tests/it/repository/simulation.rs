@@ -8,11 +8,11 @@ use crate::repository::given::{
 };
 use bytes::Bytes;
 use ccb::model::ids::{BackupId, RunId};
-use ccb::model::units::Period;
+use ccb::model::units::{Percent, Period};
 use ccb::repository::format::config::CipherSuite;
-use ccb::repository::{Commit, Creation, PruneRequest, Repository, RepositoryError, copy};
+use ccb::repository::{Commit, Creation, PruneRequest, Repack, Repository, RepositoryError, copy};
 use ccb::store::memory::Memory;
-use ccb::store::{Backend, Key, Listing, Put, Retries, Store, StoreError};
+use ccb::store::{Backend, Key, Listing, Probe, Put, Retries, Store, StoreError};
 use futures_util::{FutureExt, future::BoxFuture};
 use jiff::SignedDuration;
 use std::{
@@ -33,10 +33,14 @@ const TURNS: u32 = 900;
 /// Different contents that files can have: few, so that backups share blobs.
 const CONTENTS: u64 = 5;
 
-/// What a store may do wrong.
+/// What a store may do wrong, or what a prune could do to save itself the wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Promise {
     Honest,
+    /// Whoever repacks removes at once what was repacked, as if nobody else could be about to use it.
+    RemovesRepacked,
+    /// What is condemned is gone at once, without grace, and without asking who knows.
+    CondemnsAndRemoves,
     /// Creates over what is there, and says that all is well.
     CreatesOver,
     /// Lists no lease, so that neither sessions nor pins are seen.
@@ -87,6 +91,18 @@ impl Turns {
     }
 }
 
+impl Turns {
+    /// Removes every pack that `record` names.
+    async fn remove_named(&self, record: &[u8]) {
+        let text = String::from_utf8_lossy(record);
+        for pack in self.memory.list("packs/").await.unwrap().objects {
+            if text.contains(pack.key.last_part()) {
+                self.memory.lose(&pack.key);
+            }
+        }
+    }
+}
+
 impl Backend for Turns {
     fn location(&self) -> String {
         self.memory.location()
@@ -113,6 +129,9 @@ impl Backend for Turns {
         };
         Box::pin(async move {
             self.turn().await;
+            if self.kind == Promise::CondemnsAndRemoves && key.as_str().starts_with("gc/") {
+                self.remove_named(&body).await;
+            }
             self.memory.put(&key, body, how).await
         })
     }
@@ -124,7 +143,7 @@ impl Backend for Turns {
             let mut listing = self.memory.list(&prefix).await?;
             let hidden = match self.kind {
                 Promise::HidesLeases => "leases/",
-                Promise::Honest | Promise::CreatesOver => return Ok(listing),
+                _ => return Ok(listing),
             };
             listing
                 .objects
@@ -140,6 +159,17 @@ impl Backend for Turns {
             self.memory.delete(&key).await
         })
     }
+
+    /// A store that breaks its promises does not say so when it is asked.
+    fn probe(&self, _: &Key) -> BoxFuture<'_, Result<Probe, StoreError>> {
+        Box::pin(async move {
+            self.turn().await;
+            Ok(Probe {
+                creates_only_once: true,
+                deletes: true,
+            })
+        })
+    }
 }
 
 /// What happened in a run, so that one in which nothing happens is not taken for a good one.
@@ -148,6 +178,7 @@ struct Counts {
     committed: AtomicU64,
     revoked: AtomicU64,
     deleted: AtomicU64,
+    repacked: AtomicU64,
     undeleted: AtomicU64,
     copied: AtomicU64,
     killed: AtomicU64,
@@ -166,6 +197,10 @@ struct World {
 const NOW: PruneRequest = PruneRequest {
     trash: Period::hours(0),
     grace: Period::hours(0),
+    repack: Repack {
+        unused_max: Percent(0),
+        budget_bytes: u64::MAX,
+    },
 };
 
 impl World {
@@ -215,7 +250,7 @@ impl World {
         let what = dice.roll(20);
         let mut own = Dice(dice.roll(u64::MAX));
         let surroundings = surroundings(&format!("{}-{actor}", self.seed));
-        let counts = self.counts.clone();
+        let (counts, kind) = (self.counts.clone(), self.kind);
         let elsewhere = Store::with_retries(Arc::new(self.elsewhere.clone()), 1, Retries::NONE);
         let task = tokio::task::spawn_local(async move {
             let Ok(repository) = Repository::open(store, None, &surroundings).await else {
@@ -231,10 +266,7 @@ impl World {
                         .unwrap();
                     copy_some(&repository, &other, &mut own, &counts).await
                 }
-                _ => repository.prune(NOW).await.map(|report| {
-                    counts.revoked.fetch_add(report.revoked, Relaxed);
-                    counts.deleted.fetch_add(report.deleted.count, Relaxed);
-                }),
+                _ => prune(&repository, kind, &counts).await,
             };
             // An actor may fail in any clean way; it must never leave a backup that can not be read.
             drop(done);
@@ -268,6 +300,37 @@ async fn back_up(
     write(&mut session, walked.await.unwrap()).await?;
     session.commit(Commit::default()).await?;
     counts.committed.fetch_add(1, Relaxed);
+    Ok(())
+}
+
+async fn prune(
+    repository: &Repository,
+    kind: Promise,
+    counts: &Counts,
+) -> Result<(), RepositoryError> {
+    let store = repository.store();
+    let before = store.list("packs/").await?.objects;
+    let report = repository.prune(NOW).await?;
+    counts.revoked.fetch_add(report.revoked, Relaxed);
+    counts.deleted.fetch_add(report.deleted.count, Relaxed);
+    counts.repacked.fetch_add(report.repacked.count, Relaxed);
+    if kind == Promise::RemovesRepacked && report.repacked.count > 0 {
+        // What it has just condemned, and was there before: what it moved blobs out of.
+        let log = store.list("gc/").await?.objects;
+        let mut newest = None;
+        for record in log {
+            let number: u64 = record.key.last_part().parse().unwrap();
+            newest = newest.max(Some((number, record.key)));
+        }
+        let record = store.get(&newest.unwrap().1, None).await?;
+        let text = String::from_utf8_lossy(&record);
+        for pack in before
+            .iter()
+            .filter(|pack| text.contains(pack.key.last_part()))
+        {
+            store.delete(&pack.key).await?;
+        }
+    }
     Ok(())
 }
 
@@ -429,6 +492,7 @@ fn every_listed_backup_is_readable_in_every_order_of_events() {
         &counts.committed,
         &counts.revoked,
         &counts.deleted,
+        &counts.repacked,
         &counts.undeleted,
         &counts.copied,
         &counts.killed,
@@ -447,4 +511,14 @@ fn a_store_that_creates_over_what_is_there_is_caught() {
 #[test]
 fn a_store_that_hides_leases_is_caught() {
     assert!(first_broken(Promise::HidesLeases, 0..300, &Arc::default()).is_some());
+}
+
+#[test]
+fn removing_what_was_repacked_without_two_phases_is_caught() {
+    assert!(first_broken(Promise::RemovesRepacked, 0..300, &Arc::default()).is_some());
+}
+
+#[test]
+fn removing_what_was_condemned_without_asking_anybody_is_caught() {
+    assert!(first_broken(Promise::CondemnsAndRemoves, 0..300, &Arc::default()).is_some());
 }

@@ -83,13 +83,12 @@ pub(crate) fn play(plan: &Plan, before: &Inventory, first_id: u32) -> Inventory 
                         run: None,
                         reason: "played".into(),
                     },
+                    since: at,
                 });
             }
             Action::Prune { destination, trash } => {
                 let holding = after.destinations.get_mut(destination).unwrap();
-                holding
-                    .trashed
-                    .retain(|gone| trash.after(gone.tomb.at) > at);
+                holding.trashed.retain(|gone| trash.after(gone.since) > at);
                 let repository = holding.repository.as_mut().unwrap();
                 repository.condemned_bytes = 0;
                 repository.last_prune = Some(at);
