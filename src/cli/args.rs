@@ -192,7 +192,7 @@ pub enum Command {
         /// 0 all objects are there, 1 their structure, 2 a part of the bytes, 3 every byte
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=3))]
         level: u8,
-        /// How much is read at level 2
+        /// How much is read at level 2, beginning with what was read longest ago
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=100))]
         percent: u8,
     },

@@ -19,6 +19,7 @@ use crate::repository::check::Damaged;
 use crate::repository::format::config::Operation;
 use crate::repository::prune::survey::Survey;
 use crate::repository::{Repository, RepositoryError};
+use crate::store::Kind;
 use jiff::Timestamp;
 
 /// How long what is not needed is kept.
@@ -112,23 +113,37 @@ impl Repository {
     pub async fn prune(&self, request: PruneRequest) -> Result<PruneReport, RepositoryError> {
         self.permits(Operation::Remove)?;
         let mut report = PruneReport::default();
-        self.probe().await?;
+        unless_full(self.probe().await)?;
         let grace = match self.is_single_writer().await? {
             true => request.grace.max(GRACE_SINGLE_WRITER),
             false => request.grace,
         };
         trash::empty(self, request.trash, &mut report).await?;
         let mut survey = Survey::for_condemning(self).await?;
-        if repack::repack(self, &survey, request.repack, &mut report).await? {
+        let moved = repack::repack(self, &survey, request.repack, &mut report).await;
+        if unless_full(moved)?.unwrap_or(true) {
             // One at a time: each holds the ids of all that is needed.
             drop(survey);
             survey = Survey::for_condemning(self).await?;
         }
-        condemn::condemn(self, survey, &mut report).await?;
+        let condemned = unless_full(condemn::condemn(self, survey, &mut report).await)?;
         sweep::sweep(self, grace, &mut report).await?;
+        if condemned.is_none() {
+            // Perhaps there is room for a record now.
+            let survey = Survey::for_condemning(self).await?;
+            condemn::condemn(self, survey, &mut report).await?;
+        }
         segments::remove_superseded(self, grace).await?;
         trash::remove_sessions(self, grace).await?;
         report.tidied = old::remove_old(self, grace).await?;
         Ok(report)
+    }
+}
+
+/// What was done; nothing where the store is full. A prune is what makes room, so it goes on without.
+fn is_full<T>(done: Result<T, RepositoryError>) -> Result<Option<T>, RepositoryError> {
+    match done {
+        Err(RepositoryError::Store(error)) if error.kind == Kind::Full => Ok(None),
+        done => done.map(Some),
     }
 }

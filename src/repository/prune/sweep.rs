@@ -7,7 +7,7 @@ use crate::model::units::Period;
 use crate::repository::condemned::Condemned;
 use crate::repository::prune::condemn::put_record;
 use crate::repository::prune::survey::{Place, Survey};
-use crate::repository::prune::{Packs, PruneReport, segments};
+use crate::repository::prune::{Packs, PruneReport, segments, unless_full};
 use crate::repository::{Repository, RepositoryError, layout};
 use crate::store::{Kind, Meta};
 use futures_util::{StreamExt, stream};
@@ -56,7 +56,9 @@ pub(super) async fn sweep(
             .collect();
         gone = dead.iter().map(|(pack, _)| *pack).collect();
         if !dead.is_empty() {
-            segments::rewrite(repository, &survey, &gone).await?;
+            // What a segment says of a pack that is not there does not count, so that on a store which is
+            // full the packs go first.
+            unless_full(segments::rewrite(repository, &survey, &gone).await)?;
             delete(repository, dead, report).await?;
         }
     }
@@ -69,7 +71,7 @@ pub(super) async fn sweep(
     let is_quiet = newest.is_some_and(|at| grace.after(*at) <= now);
     if report.waiting.count + report.retained.count > 0 && is_quiet {
         // Says when somebody was here last; else the next plan would ask for a prune at once.
-        put_record(repository, log.seen + 1, &[]).await?;
+        unless_full(put_record(repository, log.seen + 1, &[]).await)?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Tests of `cli`: the program itself, as a person runs it.
 
 mod key;
+mod prune;
 mod round_trip;
 mod trouble;
 

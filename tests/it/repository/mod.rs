@@ -12,4 +12,6 @@ mod rotation;
 mod round_trip;
 mod sessions;
 mod simulation;
+mod tidying;
+mod trouble;
 mod unreadable;

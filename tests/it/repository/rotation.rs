@@ -71,12 +71,17 @@ async fn rotate_all(memories: &[Memory], seed: &str) -> Result<Vec<u16>, Reposit
 async fn all_is_readable(memory: &Memory, seed: &str) -> u16 {
     let memory = memory.fork();
     let (main, other) = (secret(), recovery());
-    let mut epochs = Vec::new();
+    let mut epochs: Vec<u16> = Vec::new();
     for (writer, reader) in [(&main, &other), (&other, &main)] {
         let tree = files(&[("new", seed.as_bytes().to_vec())]);
-        let writing = open(&memory, writer, seed).await.unwrap();
+        let turn = epochs.len();
+        let writing = open(&memory, writer, &format!("{seed} {turn} w"))
+            .await
+            .unwrap();
         back_up(&writing, &tree).await.unwrap();
-        let reading = open(&memory, reader, seed).await.unwrap();
+        let reading = open(&memory, reader, &format!("{seed} {turn} r"))
+            .await
+            .unwrap();
         let holdings = reading.list().await.unwrap();
         assert!(holdings.damaged.is_empty(), "{:?}", holdings.damaged);
         let blobs = reading.reader().await.unwrap();
@@ -181,7 +186,7 @@ async fn killed_at_every_call_every_key_still_reads_everything_and_a_rerun_compl
             let _ = rotate_all(&forks, &format!("killed {n}")).await;
             forks[at].clear_hook();
             for memory in &forks {
-                all_is_readable(memory, "killed").await;
+                all_is_readable(memory, &format!("killed {n} {at}")).await;
             }
             let epochs = rotate_all(&forks, &format!("again {n}")).await.unwrap();
             assert_eq!(epochs[0], epochs[1], "call {n} at {at}");

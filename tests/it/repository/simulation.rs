@@ -21,7 +21,7 @@ use std::{
     ops::Range,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -71,6 +71,8 @@ struct Turns {
     calls: Arc<AtomicU64>,
     waiting: Waiting,
     kind: Promise,
+    /// Whether it has stored a pack: a prune that has, has repacked.
+    has_stored: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Turns {
@@ -129,7 +131,15 @@ impl Backend for Turns {
         };
         Box::pin(async move {
             self.turn().await;
-            if self.kind == Promise::CondemnsAndRemoves && key.as_str().starts_with("gc/") {
+            if key.as_str().starts_with("packs/") {
+                self.has_stored.store(true, Relaxed);
+            }
+            let removes = match self.kind {
+                Promise::CondemnsAndRemoves => true,
+                Promise::RemovesRepacked => self.has_stored.load(Relaxed),
+                _ => false,
+            };
+            if removes && key.as_str().starts_with("gc/") {
                 self.remove_named(&body).await;
             }
             self.memory.put(&key, body, how).await
@@ -238,6 +248,7 @@ impl World {
             calls: Arc::default(),
             waiting: self.waiting.clone(),
             kind: self.kind,
+            has_stored: Arc::default(),
         };
         (
             self.actors,
@@ -250,7 +261,7 @@ impl World {
         let what = dice.roll(20);
         let mut own = Dice(dice.roll(u64::MAX));
         let surroundings = surroundings(&format!("{}-{actor}", self.seed));
-        let (counts, kind) = (self.counts.clone(), self.kind);
+        let counts = self.counts.clone();
         let elsewhere = Store::with_retries(Arc::new(self.elsewhere.clone()), 1, Retries::NONE);
         let task = tokio::task::spawn_local(async move {
             let Ok(repository) = Repository::open(store, None, &surroundings).await else {
@@ -266,7 +277,7 @@ impl World {
                         .unwrap();
                     copy_some(&repository, &other, &mut own, &counts).await
                 }
-                _ => prune(&repository, kind, &counts).await,
+                _ => prune(&repository, &counts).await,
             };
             // An actor may fail in any clean way; it must never leave a backup that can not be read.
             drop(done);
@@ -303,34 +314,11 @@ async fn back_up(
     Ok(())
 }
 
-async fn prune(
-    repository: &Repository,
-    kind: Promise,
-    counts: &Counts,
-) -> Result<(), RepositoryError> {
-    let store = repository.store();
-    let before = store.list("packs/").await?.objects;
+async fn prune(repository: &Repository, counts: &Counts) -> Result<(), RepositoryError> {
     let report = repository.prune(NOW).await?;
     counts.revoked.fetch_add(report.revoked, Relaxed);
     counts.deleted.fetch_add(report.deleted.count, Relaxed);
     counts.repacked.fetch_add(report.repacked.count, Relaxed);
-    if kind == Promise::RemovesRepacked && report.repacked.count > 0 {
-        // What it has just condemned, and was there before: what it moved blobs out of.
-        let log = store.list("gc/").await?.objects;
-        let mut newest = None;
-        for record in log {
-            let number: u64 = record.key.last_part().parse().unwrap();
-            newest = newest.max(Some((number, record.key)));
-        }
-        let record = store.get(&newest.unwrap().1, None).await?;
-        let text = String::from_utf8_lossy(&record);
-        for pack in before
-            .iter()
-            .filter(|pack| text.contains(pack.key.last_part()))
-        {
-            store.delete(&pack.key).await?;
-        }
-    }
     Ok(())
 }
 
