@@ -141,7 +141,7 @@ impl Repository {
 }
 
 /// What was done; nothing where the store is full. A prune is what makes room, so it goes on without.
-fn is_full<T>(done: Result<T, RepositoryError>) -> Result<Option<T>, RepositoryError> {
+fn unless_full<T>(done: Result<T, RepositoryError>) -> Result<Option<T>, RepositoryError> {
     match done {
         Err(RepositoryError::Store(error)) if error.kind == Kind::Full => Ok(None),
         done => done.map(Some),
