@@ -105,17 +105,13 @@ impl StepError {
             Self::Secret { .. } => FailureKind::Key,
             Self::NoRepository(_) => FailureKind::Unreachable,
             Self::Open { cause, .. } => match cause {
-                OpenError::KeyMissing(_) | OpenError::WrongKey { .. } | OpenError::Key { .. } => {
-                    FailureKind::Key
-                }
+                error if error.is_about_the_key() => FailureKind::Key,
                 OpenError::Store(e) => of_store(e.kind),
                 _ => FailureKind::Unreachable,
             },
             Self::Repository { cause, .. } => match cause {
                 RepositoryError::Store(e) => of_store(e.kind),
-                RepositoryError::BlobMissing { .. }
-                | RepositoryError::BlobDamaged { .. }
-                | RepositoryError::Object { .. } => FailureKind::Verification,
+                error if error.is_damage() => FailureKind::Verification,
                 _ => FailureKind::Other,
             },
             _ => FailureKind::Other,

@@ -63,12 +63,16 @@ pub(crate) async fn prune(
         trash,
         ..PruneRequest::default()
     };
-    let pruned = repository.prune(request).await;
-    let report = pruned.map_err(|cause| StepError::Repository {
+    let failed = |cause| StepError::Repository {
         doing: "prune",
         what: destination.to_string(),
         cause,
-    })?;
+    };
+    let report = repository.prune(request).await.map_err(failed)?;
+    // All that could go is gone; what was found on the way must be heard of.
+    if let Some(damaged) = report.damaged.first() {
+        return Err(failed(damaged.cause.clone()));
+    }
     Ok(Done {
         stored_bytes: report.deleted.bytes,
         note: words(&report),
@@ -84,6 +88,7 @@ fn words(report: &PruneReport) -> String {
         }
     };
     part(report.emptied.len() as u64, "backups left the trash");
+    part(report.repacked.count, "packs repacked");
     part(report.condemned.count, "packs condemned");
     part(report.deleted.count, "packs removed");
     part(report.waiting.count, "packs wait for their grace");

@@ -9,6 +9,8 @@ pub use crate::cli::args::reading::{
 
 use crate::cli::input::Variables;
 use crate::cli::output::Color;
+use crate::model::strategy::SecretRef;
+use crate::model::units::Size;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use std::path::PathBuf;
@@ -214,13 +216,30 @@ pub enum Command {
         /// 0 all objects are there, 1 their structure, 2 a part of the bytes, 3 every byte
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=3))]
         level: u8,
-        /// How much is read at level 2
+        /// How much is read at level 2, beginning with what was read longest ago
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=100))]
         percent: u8,
         /// Print JSON
         #[command(flatten)]
         json: Json,
     },
+    /// Remove what no backup needs; `ccb apply` does it when it is due
+    Prune {
+        /// The plan file
+        file: String,
+        /// Only this destination
+        #[arg(long, value_name = "DESTINATION")]
+        destination: Option<String>,
+        /// How much may be moved out of packs that are used in part: 512MiB, 0B for nothing
+        #[arg(long, value_name = "SIZE")]
+        repack: Option<Size>,
+        /// Print JSON
+        #[command(flatten)]
+        json: Json,
+    },
+    /// The keys that open the repositories
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Write plan files in the usual layout
     Fmt {
         /// Plan files, `-` for standard input
@@ -255,6 +274,78 @@ pub enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+/// The commands about keys. A key itself is never an argument: others on this machine could read it.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Print a fresh random key, or write it to a file that is not there yet
+    New {
+        /// The file, readable by its owner only
+        path: Option<PathBuf>,
+    },
+    /// List the keys that open the repositories
+    List {
+        /// The plan file
+        file: String,
+        /// Only this destination
+        #[arg(long, value_name = "DESTINATION")]
+        destination: Option<String>,
+        /// Print JSON
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Let one more key open the repositories
+    Add {
+        /// The plan file
+        file: String,
+        /// Where the key is: env:NAME, file:PATH or command:COMMAND
+        #[arg(long, value_name = "REFERENCE", value_parser = secret_ref)]
+        key: SecretRef,
+        /// What to call it; default: key-2, key-3, ...
+        #[arg(long, value_name = "NAME")]
+        slot: Option<String>,
+        /// Only this destination
+        #[arg(long, value_name = "DESTINATION")]
+        destination: Option<String>,
+    },
+    /// Let a key not open the repositories any more
+    Remove {
+        /// The plan file
+        file: String,
+        /// Its name, as `ccb key list` shows it
+        slot: String,
+        /// Only this destination
+        #[arg(long, value_name = "DESTINATION")]
+        destination: Option<String>,
+    },
+    /// Seal what is stored from now on under a new data key
+    Rotate {
+        /// The plan file
+        file: String,
+        /// Where another key that opens the repositories is (repeatable): env:NAME, file:PATH or
+        /// command:COMMAND
+        #[arg(long = "key", value_name = "REFERENCE", value_parser = secret_ref)]
+        keys: Vec<SecretRef>,
+        /// Only this destination
+        #[arg(long, value_name = "DESTINATION")]
+        destination: Option<String>,
+    },
+}
+
+/// Where a secret is, as it is written on the command line.
+fn secret_ref(text: &str) -> Result<SecretRef, String> {
+    let make: fn(String) -> SecretRef = match text.split_once(':') {
+        Some(("env", _)) => SecretRef::Env,
+        Some(("file", _)) => SecretRef::File,
+        Some(("command", _)) => SecretRef::Command,
+        // What was typed may be the key itself: it is not repeated.
+        _ => return Err("write env:NAME, file:PATH or command:COMMAND, and never the key".into()),
+    };
+    match text.split_once(':') {
+        Some((_, place)) if !place.is_empty() => Ok(make(place.to_owned())),
+        _ => Err("after the colon stands where the key is".into()),
+    }
 }
 
 /// What a plan is made of.

@@ -10,11 +10,13 @@ mod foresee;
 mod health;
 mod holdings;
 mod input;
+mod key;
 mod monitor;
 mod more;
 mod output;
 mod places;
 mod plan;
+mod prune;
 mod read;
 mod restore;
 mod search;
@@ -161,6 +163,13 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Trouble> 
             let destination = destination.as_deref();
             more::check(&file, destination, (level, percent), json.json, context).await
         }
+        Command::Prune {
+            file,
+            destination,
+            repack,
+            json,
+        } => prune::run(&file, destination.as_deref(), repack, json.json, context).await,
+        Command::Key(command) => key::run(command, context).await,
         Command::Fmt { files, check, diff } => more::fmt(&files, check, diff, context),
         Command::Schema { format } => more::print_schema(format),
         Command::Explain(arguments) => foresee::explain(&arguments, context).await,

@@ -78,7 +78,6 @@ pub async fn check(
         1 => CheckLevel::Structure,
         2 => CheckLevel::Sample {
             percent: crate::model::units::Percent(percent.min(100)),
-            seed: u64::from_le_bytes(world::random()),
         },
         _ => CheckLevel::Full,
     };

@@ -74,12 +74,7 @@ async fn open(
             Exit::Key,
             format!("read the key for destination.{}: {error}", destination.name),
         )),
-        (
-            Err(
-                e @ (OpenError::KeyMissing(_) | OpenError::WrongKey { .. } | OpenError::Key { .. }),
-            ),
-            _,
-        ) => {
+        (Err(e), _) if e.is_about_the_key() => {
             let words = format!("open destination.{} > {}", destination.name, chain(e));
             Err(Trouble::new(Exit::Key, words))
         }

@@ -106,7 +106,7 @@ pub struct RepositoryFacts {
     pub server_time: Timestamp,
     /// Bytes of all packs.
     pub stored_bytes: u64,
-    /// When garbage was last condemned, and how many bytes wait to be removed.
+    /// When a prune last left a record, by the store's clock.
     pub last_prune: Option<Timestamp>,
     /// Bytes of packs that are condemned and still there.
     pub condemned_bytes: u64,
@@ -156,8 +156,10 @@ impl Held {
 pub struct Trashed {
     /// What it was.
     pub manifest: Manifest,
-    /// Since when it is forgotten, and why.
+    /// When by the clock of who forgot it, and why.
     pub tomb: Tomb,
+    /// Since when it is forgotten, by the store's clock.
+    pub since: Timestamp,
 }
 
 /// Who holds a backup and why, by what was said of it, oldest first.

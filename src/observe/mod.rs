@@ -6,7 +6,7 @@ use crate::model::inventory::{Coverage, Held, Holding, Inventory, RepositoryFact
 use crate::model::strategy::Cipher;
 use crate::repository::format::config::CipherSuite;
 use crate::repository::{Holdings, ListedBackup, OpenError, Repository, RepositoryError};
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join};
 use std::{collections::BTreeMap, error::Error};
 
 /// A destination as it could be opened.
@@ -36,8 +36,8 @@ pub async fn holding(opened: &Opened) -> Holding {
 }
 
 async fn look(repository: &Repository) -> Result<Holding, RepositoryError> {
-    let holdings = repository.list().await?;
-    let packs = repository.store().list("packs/").await?;
+    let (mut holdings, facts) = try_join(repository.list(), repository.facts()).await?;
+    holdings.damaged.extend(facts.damaged);
     let facts = RepositoryFacts {
         id: repository.id(),
         created: repository.config().created,
@@ -46,14 +46,12 @@ async fn look(repository: &Repository) -> Result<Holding, RepositoryError> {
             CipherSuite::ChaCha20Poly1305 => Some(Cipher::ChaCha20Poly1305),
             CipherSuite::None => None,
         },
-        key_since: repository
-            .is_encrypted()
-            .then_some(repository.config().created),
-        single_writer: false,
+        key_since: facts.key_since,
+        single_writer: facts.is_single_writer,
         server_time: holdings.server_time,
-        stored_bytes: packs.objects.iter().map(|pack| pack.size).sum(),
-        last_prune: None,
-        condemned_bytes: 0,
+        stored_bytes: facts.stored.bytes,
+        last_prune: facts.last_prune,
+        condemned_bytes: facts.condemned.bytes,
     };
     Ok(from_holdings(holdings, facts))
 }
@@ -81,6 +79,7 @@ fn from_holdings(holdings: Holdings, facts: RepositoryFacts) -> Holding {
         .map(|trashed| Trashed {
             manifest: trashed.backup.manifest,
             tomb: trashed.tomb,
+            since: trashed.since,
         })
         .collect();
     trashed.sort_by_key(|trashed| (trashed.manifest.started, trashed.manifest.id));

@@ -128,14 +128,13 @@ pub fn play(
                             run: None,
                             reason: String::new(),
                         },
+                        since: at,
                     });
                 }
             }
             Action::Prune { destination, trash } => {
                 if let Some(holding) = inventory.destinations.get_mut(destination) {
-                    holding
-                        .trashed
-                        .retain(|gone| trash.after(gone.tomb.at) > at);
+                    holding.trashed.retain(|gone| trash.after(gone.since) > at);
                     if let Some(repository) = &mut holding.repository {
                         repository.condemned_bytes = 0;
                         repository.last_prune = Some(at);

@@ -2,7 +2,7 @@
 //! waited out their grace, or this run forgets. Never where not all was seen.
 
 use crate::model::ids::{Address, DestinationName};
-use crate::model::inventory::Holding;
+use crate::model::inventory::{Holding, Trashed};
 use crate::model::units::Period;
 use crate::plan::document::{Action, Cause, Reason};
 use crate::plan::draft::{Draft, Drafts, Key};
@@ -63,6 +63,7 @@ fn has_garbage(holding: &Holding, trash: Period, at: Timestamp) -> bool {
     let waited = repository
         .last_prune
         .is_none_or(|last| GRACE.after(last) <= at);
-    trashed.any(|gone| trash.after(gone.tomb.at) <= at)
+    let is_locked = |gone: &Trashed| gone.manifest.retain_until.is_some_and(|until| until > at);
+    trashed.any(|gone| trash.after(gone.since) <= at && !is_locked(gone))
         || (repository.condemned_bytes > 0 && waited)
 }

@@ -126,6 +126,7 @@ fn warnings(plan: &Plan, strategy: &Strategy) -> Vec<String> {
     found
         .map(|one| finding(one, strategy))
         .chain(unseen)
+        .chain(plan.single_writer.iter().map(words::single_writer))
         .map(warn)
         .collect()
 }

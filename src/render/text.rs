@@ -252,7 +252,12 @@ fn unseen(plan: &Plan, look: &Look) -> String {
             line(why)
         )
     };
-    plan.unseen.iter().map(row).collect()
+    let seen: String = plan.unseen.iter().map(row).collect();
+    let single = plan.single_writer.iter().map(|name| {
+        let word = look.paint(Tint::Yellow, "Warning:");
+        format!("{word} {}\n", words::single_writer(name))
+    });
+    seen + &single.collect::<String>()
 }
 
 /// Notes, then warnings, then what blocks: the worst stands nearest to the last line.

@@ -1,7 +1,7 @@
 //! The words that all outputs share: instants, sizes, counts, what a step does and why, why a backup stays.
 //! Texts that come from elsewhere are escaped here, so that callers can not forget it.
 
-use crate::model::ids::BackupId;
+use crate::model::ids::{BackupId, DestinationName};
 use crate::model::records::Slot;
 use crate::model::strategy::{Method, Tier};
 use crate::model::units::Size;
@@ -40,6 +40,13 @@ fn utc(at: Timestamp, format: &str) -> String {
 pub(crate) fn count(number: u64, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{plural}")
+}
+
+/// What must be known of a destination whose store creates over what is there.
+pub(crate) fn single_writer(name: &DestinationName) -> String {
+    format!(
+        "destination {name} does not refuse to create what is there already: let no two runs write to it at once"
+    )
 }
 
 /// An estimate: `~38.0 MiB`.

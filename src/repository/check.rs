@@ -4,6 +4,7 @@
 mod hits;
 mod objects;
 mod packs;
+mod sample;
 
 use crate::model::ids::{BackupId, BlobId, ComponentName, Digest};
 use crate::model::units::Percent;
@@ -26,12 +27,11 @@ pub enum CheckLevel {
     Presence,
     /// All directories, and the footers of all packs.
     Structure,
-    /// A part of all packs, every byte. Equal seeds choose equal packs.
+    /// A part of all packs, every byte: those that were read longest ago, by whichever host, and those that
+    /// were damaged when they were last read. 100 / `percent` of them in a row read everything.
     Sample {
         /// How many of a hundred.
         percent: Percent,
-        /// Chooses which.
-        seed: u64,
     },
     /// All packs, every byte.
     Full,
@@ -46,6 +46,8 @@ pub struct CheckReport {
     pub packs: Packs,
     /// Packs of which every byte was read.
     pub packs_read: Packs,
+    /// Whether the next sample goes on where this one ended; not where nothing may be written.
+    pub is_remembered: bool,
     /// Packs that no index segment describes: left by interrupted sessions, and no damage.
     pub undescribed: Packs,
     /// Blobs that backups stand on; counted from [`CheckLevel::Structure`] on.
@@ -125,13 +127,15 @@ impl Repository {
         match level {
             CheckLevel::Presence => {}
             CheckLevel::Structure => packs::check_footers(self, &mut state, &mut report).await?,
-            CheckLevel::Sample { percent, seed } => {
+            CheckLevel::Sample { percent } => {
                 packs::check_footers(self, &mut state, &mut report).await?;
-                let chosen = packs::Choice::Part { percent, seed };
-                packs::check_bytes(self, &mut state, chosen, &mut report).await?;
+                let sample = self.next_sample(percent).await?;
+                packs::check_bytes(self, &mut state, Some(&sample), &mut report).await?;
+                report.is_remembered = self.remember(Some(&sample), &state).await?;
             }
             CheckLevel::Full => {
-                packs::check_bytes(self, &mut state, packs::Choice::All, &mut report).await?;
+                packs::check_bytes(self, &mut state, None, &mut report).await?;
+                report.is_remembered = self.remember(None, &state).await?;
             }
         }
         if level != CheckLevel::Presence {

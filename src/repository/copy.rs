@@ -5,20 +5,10 @@
 use crate::model::ids::BlobId;
 use crate::repository::format::blob::BlobKind;
 use crate::repository::format::manifest::{Manifest, Note};
-use crate::repository::reach::{Children, children};
+use crate::repository::transfer::{Unreadable, transfer};
 use crate::repository::writer::blobs::BlobWriter;
-use crate::repository::{
-    BlobSink, Draft, ListedBackup, Progress, Reader, Repository, RepositoryError,
-};
-use std::{
-    collections::HashSet,
-    io,
-    sync::{Arc, Mutex, PoisonError},
-};
-
-/// Smaller blobs are stored in groups of this many bytes, so that they compress together.
-const GROUP_LEN_BYTES: usize = 256 << 10;
-const GROUPED_MAX_BYTES: usize = 64 << 10;
+use crate::repository::{Draft, ListedBackup, Progress, Reader, Repository, RepositoryError};
+use std::{collections::HashSet, sync::Arc};
 
 /// Copies `backup` from one repository to another, with what was said of it for people: holds and
 /// releases. A repository that has the backup already gets only those that it lacks.
@@ -85,106 +75,14 @@ async fn copy_blobs(
     let mut seen: HashSet<BlobId> = level.iter().copied().collect();
     let mut data = Vec::new();
     while !level.is_empty() {
-        let trees = Transfer::new(BlobKind::Tree, into, &progress);
-        trees.run(reader, level).await?;
-        let found = std::mem::take(&mut *lock(&trees.found));
+        let of = (BlobKind::Tree, Unreadable::Ends);
+        let found = transfer(of, reader, level, into, &progress).await?.children;
         level = found.trees;
         level.retain(|id| seen.insert(*id));
         data.extend(found.data.into_iter().filter(|id| seen.insert(*id)));
     }
     data.retain(|id| !into.is_known(id));
-    let transfer = Transfer::new(BlobKind::Data, into, &progress);
-    transfer.run(reader, data).await?;
-    let rest = std::mem::take(&mut *lock(&transfer.group));
-    rest.store(into)
-}
-
-/// One reading of many blobs, each of which is stored as it comes.
-struct Transfer {
-    kind: BlobKind,
-    into: Arc<BlobWriter>,
-    progress: Arc<dyn Progress>,
-    found: Mutex<Children>,
-    group: Mutex<Group>,
-    failed: Mutex<Option<RepositoryError>>,
-}
-
-impl Transfer {
-    fn new(kind: BlobKind, into: &Arc<BlobWriter>, progress: &Arc<dyn Progress>) -> Arc<Self> {
-        Arc::new(Self {
-            kind,
-            into: into.clone(),
-            progress: progress.clone(),
-            found: Mutex::default(),
-            group: Mutex::default(),
-            failed: Mutex::default(),
-        })
-    }
-
-    async fn run(
-        self: &Arc<Self>,
-        reader: &Reader,
-        ids: Vec<BlobId>,
-    ) -> Result<(), RepositoryError> {
-        let transfer = self.clone();
-        let sink: BlobSink = Arc::new(move |id, content| {
-            let stored = content
-                .map_err(RepositoryError::clone)
-                .and_then(|content| transfer.take(id, content));
-            stored.map_err(|error| {
-                lock(&transfer.failed).get_or_insert(error);
-                io::Error::other("a blob was not copied")
-            })
-        });
-        let read = reader.read_blobs(ids, sink).await;
-        match lock(&self.failed).take() {
-            Some(error) => Err(error),
-            None => read,
-        }
-    }
-
-    fn take(&self, id: &BlobId, content: &[u8]) -> Result<(), RepositoryError> {
-        if self.kind == BlobKind::Tree {
-            let below = children(id, content)?;
-            lock(&self.found).add(below);
-        }
-        self.progress.advance(0, content.len() as u64);
-        if !self.into.claim(id) {
-            return Ok(());
-        }
-        if self.kind == BlobKind::Tree || content.len() > GROUPED_MAX_BYTES {
-            return self
-                .into
-                .store(self.kind, &[(*id, content.len() as u32)], content);
-        }
-        let full = lock(&self.group).add(id, content);
-        full.map_or(Ok(()), |group| group.store(&self.into))
-    }
-}
-
-/// Small data blobs that are to be one frame.
-#[derive(Default)]
-struct Group {
-    blobs: Vec<(BlobId, u32)>,
-    plain: Vec<u8>,
-}
-
-impl Group {
-    /// Adds a blob; what is long enough then comes out.
-    fn add(&mut self, id: &BlobId, content: &[u8]) -> Option<Self> {
-        self.blobs.push((*id, content.len() as u32));
-        self.plain.extend_from_slice(content);
-        (self.plain.len() >= GROUP_LEN_BYTES).then(|| std::mem::take(self))
-    }
-
-    fn store(self, into: &BlobWriter) -> Result<(), RepositoryError> {
-        if self.blobs.is_empty() {
-            return Ok(());
-        }
-        into.store(BlobKind::Data, &self.blobs, &self.plain)
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    let of = (BlobKind::Data, Unreadable::Ends);
+    transfer(of, reader, data, into, &progress).await?;
+    Ok(())
 }

@@ -102,20 +102,77 @@ pub enum RepositoryError {
     #[error("this repository is not encrypted, so it has no keys")]
     NotEncrypted,
     /// Without this slot nobody could open the repository ever again.
-    #[error("`{name}` is the last key slot that is whole: add another one first")]
+    #[error(
+        "`{name}` is the last key slot that is whole: add another one first, with `ccb key add`"
+    )]
     LastKey {
         /// The slot.
         name: String,
     },
+    /// A name of a slot that is taken.
+    #[error("there is a key slot `{name}` already; choose another name")]
+    KeyExists {
+        /// The slot.
+        name: String,
+    },
+    /// Whether anybody could open the repository without this slot is not known.
+    #[error(
+        "the key at hand opens no slot but `{name}`, and it is not certain that anybody has the key of another one; put the key that is to stay into the plan file first"
+    )]
+    OnlyOwnKey {
+        /// The slot.
+        name: String,
+    },
+    /// There is no such slot.
+    #[error("there is no key slot `{name}`; there are {}", slots.join(", "))]
+    NoSuchKey {
+        /// The name that was asked for.
+        name: String,
+        /// Those that there are.
+        slots: Vec<String>,
+    },
+    /// A slot can only be wrapped anew with its own key.
+    #[error(
+        "rotate the keys: nobody gave the key of {}; name it with --key, or remove the slot with `ccb key remove`",
+        slots.join(", ")
+    )]
+    KeyNeeded {
+        /// The slots whose keys are not at hand.
+        slots: Vec<String>,
+    },
+    /// Somebody else changed the keys at the same time.
+    #[error("the keys were rotated by somebody else meanwhile; run again")]
+    KeysChanged,
     /// The work was given up before its end.
     #[error("interrupted")]
     Interrupted,
 }
 
 impl RepositoryError {
+    /// Whether something that is stored is damaged or missing.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Object { .. } | Self::BlobMissing { .. } | Self::BlobDamaged { .. } => true,
+            Self::PruneStopped { cause, .. } => {
+                cause.as_ref().is_some_and(|cause| cause.is_damage())
+            }
+            _ => false,
+        }
+    }
+
     pub(crate) fn object(key: impl ToString, cause: FormatError) -> Self {
         let key = key.to_string();
         Self::Object { key, cause }
+    }
+}
+
+impl OpenError {
+    /// Whether the repository is there, and it is the key that does not fit or is missing.
+    pub fn is_about_the_key(&self) -> bool {
+        matches!(
+            self,
+            Self::KeyMissing(_) | Self::WrongKey { .. } | Self::StaleKey { .. } | Self::Key { .. }
+        )
     }
 }
 
@@ -152,6 +209,16 @@ pub enum OpenError {
         location: String,
         /// The slots that were tried.
         slots: Vec<String>,
+    },
+    /// The key that was given opens a slot from before keys were rotated.
+    #[error(
+        "the key opens slot `{slot}` of the repository at {location}, which is from before its keys were rotated and does not read what was stored since; use a key that was there at the rotation, and `ccb key add` this one again with it"
+    )]
+    StaleKey {
+        /// Where.
+        location: String,
+        /// The slot.
+        slot: String,
     },
     /// What makes it a repository is damaged.
     #[error("the repository at {location} is damaged: `{object}`")]

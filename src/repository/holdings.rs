@@ -91,11 +91,13 @@ impl Repository {
             try_join(store.list(layout::ANNOTATIONS), store.list(layout::RUNS)),
         )
         .await?;
+        let mut backups = backups.objects;
+        backups.retain(|meta| !meta.key.as_str().starts_with(layout::REPACKS));
         let mut runs: Vec<Meta> = runs.objects;
         let older = runs.len().saturating_sub(RUNS_MAX);
         runs.drain(..older);
         let groups = [
-            (ObjectType::Manifest, backups.objects),
+            (ObjectType::Manifest, backups),
             (ObjectType::Tomb, tombs.objects),
             (ObjectType::Annotation, annotations.objects),
             (ObjectType::Run, runs),
@@ -204,7 +206,7 @@ fn assemble(
     mut damaged: Vec<DamagedObject>,
     server_time: Timestamp,
 ) -> Holdings {
-    let mut annotations: BTreeMap<BackupId, Vec<Annotation>> = BTreeMap::new();
+    let mut annotations: BTreeMap<BackupId, Vec<(Timestamp, Annotation)>> = BTreeMap::new();
     let mut tombs = BTreeMap::new();
     let (mut listed, mut runs) = (Vec::new(), Vec::new());
     for (meta, item) in pipeline::map_in_order(payloads, |one| (parse(&one), one.wanted.meta))
@@ -222,7 +224,7 @@ fn assemble(
                 annotations
                     .entry(annotation.backup)
                     .or_default()
-                    .push(annotation);
+                    .push((meta.modified, annotation));
             }
             Ok(Item::Run(run)) => runs.push(run),
             Err(cause) => damaged.push(DamagedObject {
@@ -231,9 +233,10 @@ fn assemble(
             }),
         }
     }
-    // Their keys tell seconds only, and a release must not come before the hold that it ends.
+    // A release must not come before the hold that it ends. The store's clock tells, which may know seconds
+    // only; within one, that of who said it.
     for said in annotations.values_mut() {
-        said.sort_by_key(|annotation| annotation.at);
+        said.sort_by_key(|(written, annotation)| (written.as_second(), annotation.at));
     }
     runs.reverse();
     // A tomb that can not be read still says by its name that its backup was forgotten.
@@ -243,7 +246,8 @@ fn assemble(
         .collect();
     let (mut backups, mut trashed) = (Vec::new(), Vec::new());
     for (meta, manifest) in listed {
-        let annotations = annotations.get(&manifest.id).cloned().unwrap_or_default();
+        let said = annotations.get(&manifest.id).into_iter().flatten();
+        let annotations = said.map(|(_, annotation)| annotation.clone()).collect();
         let backup = ListedBackup {
             key: meta.key,
             manifest,

@@ -4,6 +4,7 @@
 
 use crate::model::ids::{BlobId, Digest, SessionId};
 use crate::repository::condemned::Condemned;
+use crate::repository::format::aead::TAG_LEN;
 use crate::repository::format::index::{BlobPrefix, IndexEntry, Segment, decode};
 use crate::repository::format::pack::{Encoding, Frame, PackHeader};
 use crate::repository::format::seal::{ObjectType, open};
@@ -54,7 +55,7 @@ pub(crate) struct Location {
     /// Number of the pack in [`Index::packs`].
     pub(crate) pack: u32,
     /// Number of the frame in the index; those of one pack follow one another.
-    number: u32,
+    pub(crate) number: u32,
     pub(crate) frame: Frame,
     /// Offset within the decoded frame.
     pub(crate) offset: u32,
@@ -213,6 +214,14 @@ impl Index {
         (at - before..at + after)
             .map(|number| self.frame(number as u32))
             .collect()
+    }
+
+    /// Each frame: the number of its pack, and what it takes there.
+    pub(crate) fn frame_sizes(&self) -> impl Iterator<Item = (u32, u64)> {
+        let stored = |frame: &IndexedFrame| u64::from(frame.stored_len) + TAG_LEN as u64;
+        self.frames
+            .iter()
+            .map(move |frame| (frame.pack, stored(frame)))
     }
 
     fn frame(&self, number: u32) -> Frame {

@@ -1,7 +1,7 @@
 //! Names of objects in a repository, the same on every store (schemas/repository.md#layout). Never
 //! reads or writes anything.
 
-use crate::model::ids::{BackupId, ComponentName, Digest, RunId, SessionId, hex};
+use crate::model::ids::{BackupId, ComponentName, Digest, RunId, SessionId, hex, is_name};
 use crate::repository::format::blob::BlobKind;
 use crate::store::Key;
 use jiff::Timestamp;
@@ -15,6 +15,10 @@ pub(crate) const ANNOTATIONS: &str = "annotations/";
 pub(crate) const PRUNES: &str = "gc/";
 pub(crate) const TOMBS: &str = "tombs/";
 pub(crate) const RUNS: &str = "runs/";
+pub(crate) const PROBES: &str = "probes/";
+pub(crate) const CHECKS: &str = "checks/";
+/// Ends of sessions that tidy up and commit no backup. No component is called so.
+pub(crate) const REPACKS: &str = "backups/_repack/";
 
 /// What stands under the key of a backup whose session was ended by a prune.
 pub(crate) const REVOKED: &[u8] = b"REVOKED\n";
@@ -27,13 +31,66 @@ pub(crate) fn config() -> Key {
     key(crate::repository::format::config::CONFIG_KEY.to_owned())
 }
 
-pub(crate) fn slot(name: &str) -> Option<Key> {
-    Key::new(format!("{SLOTS}{name}.json")).ok()
+/// What a key slot's file is called: its name, and after a rotation of keys the generation, which is the
+/// newest epoch that it holds. 0: the slot was not made by a rotation, and holds any.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SlotName {
+    pub(crate) name: String,
+    pub(crate) generation: u16,
 }
 
-/// The name of the slot that is stored under `key`.
-pub(crate) fn slot_name(key: &Key) -> Option<&str> {
-    key.as_str().strip_prefix(SLOTS)?.strip_suffix(".json")
+impl SlotName {
+    /// The slot that was added under this name; nothing when it is no name.
+    pub(crate) fn added(name: &str) -> Option<Self> {
+        is_name(name).then(|| Self {
+            name: name.to_owned(),
+            generation: 0,
+        })
+    }
+
+    /// The same slot in another generation.
+    pub(crate) fn in_generation(&self, generation: u16) -> Self {
+        let name = self.name.clone();
+        Self { name, generation }
+    }
+
+    /// How it is written: `main`, `main.2`. The slot's own text says the same.
+    pub(crate) fn stem(&self) -> String {
+        match self.generation {
+            0 => self.name.clone(),
+            n => format!("{}.{n}", self.name),
+        }
+    }
+
+    fn parse(stem: &str) -> Option<Self> {
+        let (name, generation) = match stem.split_once('.') {
+            Some((name, generation)) => (name, generation.parse().ok()?),
+            None => (stem, 0),
+        };
+        let slot = Self::added(name)?.in_generation(generation);
+        (slot.stem() == stem).then_some(slot)
+    }
+}
+
+pub(crate) fn slot(slot: &SlotName) -> Key {
+    key(format!("{SLOTS}{}.json", slot.stem()))
+}
+
+/// The slot that is stored under `key`.
+pub(crate) fn slot_name(key: &Key) -> Option<SlotName> {
+    SlotName::parse(key.as_str().strip_prefix(SLOTS)?.strip_suffix(".json")?)
+}
+
+/// Under this key it stands that slots of generation `epoch` count.
+pub(crate) fn epoch(epoch: u16) -> Key {
+    key(format!("{SLOTS}epoch-{epoch}"))
+}
+
+/// The epoch whose record is stored under `key`.
+pub(crate) fn epoch_number(key: &Key) -> Option<u16> {
+    let number = key.as_str().strip_prefix(SLOTS)?.strip_prefix("epoch-")?;
+    let number = number.parse().ok()?;
+    (epoch(number) == *key).then_some(number)
 }
 
 pub(crate) fn pack(kind: BlobKind, name: &Digest) -> Key {
@@ -71,6 +128,16 @@ pub(crate) fn backup(component: &ComponentName, started: Timestamp, session: &Se
     ))
 }
 
+/// What ends a session that moves blobs to other packs.
+pub(crate) fn repack(started: Timestamp, session: &SessionId) -> Key {
+    key(format!("{REPACKS}{}-{session}", instant(started)))
+}
+
+/// A new object whose place tells when it was written.
+pub(crate) fn noted(prefix: &str, at: Timestamp, random: [u8; 8]) -> Key {
+    key(format!("{prefix}{}-{}", instant(at), hex(&random)))
+}
+
 /// The tomb of the backup that is stored under `backup`.
 pub(crate) fn tomb(backup: &Key) -> Key {
     let name = backup.as_str().strip_prefix(BACKUPS);
@@ -92,11 +159,7 @@ pub(crate) fn prune(number: u64) -> Key {
 
 /// Unlike a number, a random end needs no listing, and two writers never want the same.
 pub(crate) fn annotation(backup: &BackupId, at: Timestamp, random: [u8; 8]) -> Key {
-    key(format!(
-        "{ANNOTATIONS}{backup}/{}-{}",
-        instant(at),
-        hex(&random)
-    ))
+    noted(&format!("{ANNOTATIONS}{backup}/"), at, random)
 }
 
 /// The backup that the annotation under `key` is about.
@@ -117,7 +180,29 @@ fn instant(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use crate::model::ids::SessionId;
-    use crate::repository::layout;
+    use crate::repository::layout::{self, SlotName};
+
+    #[test]
+    fn a_slot_has_one_spelling() {
+        for (stem, generation) in [("main", 0), ("main.2", 2), ("ci-host.65535", 65_535)] {
+            let slot = SlotName::parse(stem).unwrap();
+            assert_eq!((slot.generation, slot.stem().as_str()), (generation, stem));
+            assert_eq!(layout::slot_name(&layout::slot(&slot)), Some(slot));
+        }
+        for stem in [
+            "",
+            "Main",
+            "main.",
+            "main.0",
+            "main.02",
+            "main.2.3",
+            "main.65536",
+            ".2",
+        ] {
+            assert_eq!(SlotName::parse(stem), None, "{stem}");
+        }
+        assert_eq!(layout::epoch_number(&layout::epoch(12)), Some(12));
+    }
 
     #[test]
     fn a_tomb_names_its_backup_and_keys_sort_by_time() {

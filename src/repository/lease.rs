@@ -103,7 +103,10 @@ impl Lease {
             ttl_seconds: TTL.as_secs(),
         };
         put_part(repository, &session, "start", &start).await?;
-        let condemned = repository.condemned().await?;
+        let condemned = match kind {
+            LeaseKind::Write => repository.condemned().await?,
+            LeaseKind::Read => repository.condemned_or_damage().await?.0,
+        };
         let seen = condemned.seen;
         let view = LeaseView {
             v: Version,
@@ -186,14 +189,17 @@ fn boot_time() -> Duration {
 }
 
 /// Keeps backups from being pruned while they are read. Losing it costs a clean error, never data.
-pub struct ReadLease(#[allow(dead_code, reason = "held for its heartbeats")] Lease);
+pub struct ReadLease(#[allow(dead_code, reason = "held for its heartbeats")] Option<Lease>);
 
 impl Repository {
-    /// Pins `backups` for reading until the lease is dropped.
+    /// Pins `backups` for reading until the lease is dropped. Where nothing may be written they are read
+    /// without: what keeps a lease out keeps a backup from being read only if it is forgotten meanwhile.
     pub async fn pin(&self, backups: &[&ListedBackup]) -> Result<ReadLease, RepositoryError> {
         let pins = backups.iter().map(|backup| backup.pin()).collect();
         let session = SessionId(self.random());
-        let lease = Lease::take(self, session, LeaseKind::Read, None, pins).await?;
-        Ok(ReadLease(lease))
+        match Lease::take(self, session, LeaseKind::Read, None, pins).await {
+            Err(RepositoryError::Store(e)) if e.kind.is_refusal() => Ok(ReadLease(None)),
+            lease => Ok(ReadLease(Some(lease?))),
+        }
     }
 }

@@ -8,6 +8,7 @@ mod check;
 mod condemned;
 mod copy;
 mod error;
+mod facts;
 mod footers;
 mod forget;
 pub mod format;
@@ -16,28 +17,35 @@ mod index;
 mod keys;
 mod layout;
 mod lease;
+mod notes;
 mod open;
 mod pipeline;
 mod prune;
 mod reach;
 mod reader;
+mod rotate;
 mod session;
 mod sessions;
+mod slots;
+mod transfer;
 mod writer;
+mod writing;
 
 pub use check::{CheckLevel, CheckReport, Damaged, HitBackup};
 pub use copy::copy;
 pub use error::{OpenError, RepositoryError};
+pub use facts::Facts;
 pub use holdings::{DamagedObject, Holdings, ListedBackup, Trashed};
 pub use keys::KeySlot;
 pub use lease::ReadLease;
 pub use open::{Creation, NewSlot};
-pub use prune::{Packs, PruneReport, PruneRequest};
+pub use prune::{Packs, PruneReport, PruneRequest, Repack};
 pub use reader::compare::{Comparison, UnreadDirectory};
 pub use reader::content::ContentReader;
 pub use reader::parent::ParentTree;
 pub use reader::versions::{PathVersion, Versions, Wanted};
 pub use reader::{BlobSink, Reader};
+pub use rotate::{Rotated, rotate};
 pub use session::{Commit, Draft, Session};
 pub use writer::{Progress, TreeStats};
 
@@ -75,6 +83,8 @@ struct Inner {
     store: Store,
     config: RepositoryConfig,
     keys: Arc<Keys>,
+    /// The key slot that opened it.
+    slot: Option<String>,
     surroundings: Surroundings,
 }
 
@@ -82,13 +92,14 @@ impl Repository {
     fn assemble(
         store: Store,
         config: RepositoryConfig,
-        keys: Keys,
+        (keys, slot): (Keys, Option<String>),
         surroundings: &Surroundings,
     ) -> Self {
         Self(Arc::new(Inner {
             store,
             config,
             keys: Arc::new(keys),
+            slot,
             surroundings: surroundings.clone(),
         }))
     }
@@ -101,6 +112,16 @@ impl Repository {
     /// Its keyring's identity: repositories with the same one have equal blob ids.
     pub fn keyring_id(&self) -> KeyringId {
         self.0.keys.keyring().id()
+    }
+
+    /// The epoch of the data key that seals what is written.
+    pub fn key_epoch(&self) -> u16 {
+        self.0.keys.keyring().epoch()
+    }
+
+    /// The key slot that opened it; nothing where there are no keys.
+    pub fn opened_with(&self) -> Option<&str> {
+        self.0.slot.as_deref()
     }
 
     /// Whether it can not be read without a key.

@@ -5,10 +5,10 @@ use crate::model::ids::RepositoryId;
 use crate::model::strategy::Kdf;
 use crate::repository::format::FormatError;
 use crate::repository::format::config::{CipherSuite, Operation, RepositoryConfig};
-use crate::repository::format::key::{
-    KeyError, Keyring, Keys, Secret, SlotFile, make_slot, open_slot,
-};
-use crate::repository::{OpenError, Repository, Surroundings, layout};
+use crate::repository::format::key::{KeyError, Keyring, Keys, Secret, make_slot};
+use crate::repository::layout::{self, SlotName};
+use crate::repository::slots::{SlotListing, open_keyring};
+use crate::repository::{OpenError, Repository, RepositoryError, Surroundings};
 use crate::store::{Key, Kind, Put, Store};
 use bytes::Bytes;
 
@@ -48,12 +48,13 @@ impl Repository {
         if let Some(slot) = &creation.slot {
             put_first_slot(&store, &config, slot, creation, surroundings).await?;
         }
-        Self::open(
-            store,
-            creation.slot.as_ref().map(|slot| slot.secret),
-            surroundings,
-        )
-        .await
+        let secret = creation.slot.as_ref().map(|slot| slot.secret);
+        let created = Self::open(store, secret, surroundings).await?;
+        match created.probe().await {
+            Err(RepositoryError::Store(error)) => Err(error.into()),
+            // Only what can not be noted is left: the next prune probes again.
+            _ => Ok(created),
+        }
     }
 
     /// Opens the repository in `store`.
@@ -66,16 +67,19 @@ impl Repository {
         config
             .permits(Operation::Read)
             .map_err(|cause| unknown_format(&store, cause))?;
-        let keyring = match (config.cipher, secret) {
-            (CipherSuite::None, _) => Keyring::public(),
+        let (keyring, slot) = match (config.cipher, secret) {
+            (CipherSuite::None, _) => (Keyring::public(), None),
             (_, _) if is_unfinished(&store, &config).await? => {
                 return Err(OpenError::Absent(store.location()));
             }
             (_, None) => return Err(OpenError::KeyMissing(store.location())),
-            (_, Some(secret)) => open_any_slot(&store, &config, secret).await?,
+            (_, Some(secret)) => {
+                let (keyring, slot) = open_keyring(&store, &config, secret).await?;
+                (keyring, Some(slot))
+            }
         };
         let keys = Keys::new(keyring, config.repo_id, config.cipher);
-        Ok(Self::assemble(store, config, keys, surroundings))
+        Ok(Self::assemble(store, config, (keys, slot), surroundings))
     }
 }
 
@@ -103,7 +107,8 @@ async fn find_config(store: &Store) -> Result<RepositoryConfig, OpenError> {
 
 /// Whether its creator was killed before it could write the key slot: the description is all there is.
 async fn is_unfinished(store: &Store, config: &RepositoryConfig) -> Result<bool, OpenError> {
-    if config.cipher == CipherSuite::None || !slots(store).await?.is_empty() {
+    let slots = || SlotListing::of(store);
+    if config.cipher == CipherSuite::None || !slots().await?.slots.is_empty() {
         return Ok(false);
     }
     Ok(store.list("").await?.objects.len() == 1)
@@ -141,10 +146,11 @@ async fn put_first_slot(
             &fresh
         }
     };
-    let key = layout::slot(slot.name).ok_or_else(|| OpenError::Key {
+    let file = SlotName::added(slot.name).ok_or_else(|| OpenError::Key {
         location: location(),
         cause: KeyError::Format(FormatError::malformed("key slot", "its name is no name")),
     })?;
+    let key = layout::slot(&file);
     let made = make_slot(
         keyring,
         slot.secret,
@@ -161,63 +167,6 @@ async fn put_first_slot(
     match store.put(&key, Bytes::from(file.encode()), Put::New).await {
         Err(e) if e.kind == Kind::AlreadyExists => Err(OpenError::Exists(location())),
         put => Ok(put?),
-    }
-}
-
-async fn slots(store: &Store) -> Result<Vec<Key>, OpenError> {
-    let listing = store.list(layout::SLOTS).await?;
-    let keys = listing.objects.into_iter().map(|object| object.key);
-    Ok(keys
-        .filter(|key| layout::slot_name(key).is_some())
-        .collect())
-}
-
-/// Tries the secret on each slot. A damaged slot matters only when no other one opens.
-async fn open_any_slot(
-    store: &Store,
-    config: &RepositoryConfig,
-    secret: &Secret,
-) -> Result<Keyring, OpenError> {
-    let mut tried = Vec::new();
-    let mut first_damage = None;
-    for key in slots(store).await? {
-        let bytes = store.get(&key, None).await?;
-        let name = layout::slot_name(&key).unwrap_or_default().to_owned();
-        let opened = SlotFile::decode(&bytes)
-            .map_err(KeyError::from)
-            .and_then(|file| open_slot(&file, secret, &name, (config.repo_id, config.cipher)));
-        match opened {
-            Ok(keyring) => return Ok(keyring),
-            Err(KeyError::Format(cause)) => {
-                first_damage.get_or_insert_with(|| damaged(store, &key, cause));
-            }
-            Err(KeyError::Excessive { what }) => {
-                let cause =
-                    FormatError::malformed("key slot", format!("{what} is beyond the limit"));
-                first_damage.get_or_insert_with(|| damaged(store, &key, cause));
-            }
-            Err(KeyError::Empty) => {
-                let (location, cause) = (store.location(), KeyError::Empty);
-                return Err(OpenError::Key { location, cause });
-            }
-            Err(KeyError::WrongKey(_) | KeyError::NotRaw) => tried.push(name),
-        }
-    }
-    let location = store.location();
-    match first_damage {
-        Some(damage) if tried.is_empty() => Err(damage),
-        None if tried.is_empty() => {
-            let cause = FormatError::malformed("repository", "it has no key slot");
-            Err(OpenError::Damaged {
-                location,
-                object: layout::SLOTS.to_owned(),
-                cause,
-            })
-        }
-        _ => Err(OpenError::WrongKey {
-            location,
-            slots: tried,
-        }),
     }
 }
 

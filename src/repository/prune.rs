@@ -5,15 +5,21 @@
 //! stops everything: then nobody knows what is needed.
 
 mod condemn;
+mod old;
+mod repack;
 mod segments;
 mod survey;
 mod sweep;
 mod trash;
+mod usage;
 
 use crate::model::ids::BackupId;
-use crate::model::units::Period;
+use crate::model::units::{Percent, Period};
+use crate::repository::check::Damaged;
 use crate::repository::format::config::Operation;
+use crate::repository::prune::survey::Survey;
 use crate::repository::{Repository, RepositoryError};
+use crate::store::Kind;
 use jiff::Timestamp;
 
 /// How long what is not needed is kept.
@@ -24,13 +30,31 @@ pub struct PruneRequest {
     /// How long condemned packs stay. Sessions that are slower than this are ended, so it should be
     /// hours; 24 by default.
     pub grace: Period,
+    /// What may be moved out of packs that are used in part.
+    pub repack: Repack,
 }
+
+/// When and how much is moved out of packs that are used in part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Repack {
+    /// More of the repository than this may not be of no use.
+    pub unused_max: Percent,
+    /// So much is read and stored again by one prune; 0: nothing.
+    pub budget_bytes: u64,
+}
+
+/// The grace where two writers at once could harm one another: longer than any of them runs.
+const GRACE_SINGLE_WRITER: Period = Period::hours(72);
 
 impl Default for PruneRequest {
     fn default() -> Self {
         Self {
             trash: Period::days(7),
             grace: Period::hours(24),
+            repack: Repack {
+                unused_max: Percent(5),
+                budget_bytes: 1 << 30,
+            },
         }
     }
 }
@@ -52,10 +76,18 @@ impl Packs {
 }
 
 /// What a prune did.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct PruneReport {
     /// Backups that left the trash, and can not be brought back.
     pub emptied: Vec<BackupId>,
+    /// Packs out of which what is needed was moved; they are condemned then.
+    pub repacked: Packs,
+    /// What was stored again for that.
+    pub rewritten_bytes: u64,
+    /// What takes room in packs that stay, and is of no use.
+    pub unused_bytes: u64,
+    /// What was found to be damaged on the way.
+    pub damaged: Vec<Damaged>,
     /// Packs that were condemned now.
     pub condemned: Packs,
     /// Packs that were removed.
@@ -70,19 +102,48 @@ pub struct PruneReport {
     pub waiting_for: Vec<String>,
     /// Sessions that were dead, and can not commit any more.
     pub revoked: u64,
+    /// Small objects that were of no use any more: old tombs, records of runs and prunes.
+    pub tidied: u64,
 }
 
 impl Repository {
-    /// Empties the trash, condemns what nothing needs, and removes what was condemned before the grace.
-    /// May be interrupted at any point and run again, and by several at once.
+    /// Empties the trash, moves what is needed out of packs that are used too little, condemns what nothing
+    /// needs, and removes what was condemned before the grace. May be interrupted at any point and run
+    /// again, and by several at once.
     pub async fn prune(&self, request: PruneRequest) -> Result<PruneReport, RepositoryError> {
         self.permits(Operation::Remove)?;
         let mut report = PruneReport::default();
+        unless_full(self.probe().await)?;
+        let grace = match self.is_single_writer().await? {
+            true => request.grace.max(GRACE_SINGLE_WRITER),
+            false => request.grace,
+        };
         trash::empty(self, request.trash, &mut report).await?;
-        condemn::condemn(self, &mut report).await?;
-        sweep::sweep(self, request.grace, &mut report).await?;
-        segments::remove_superseded(self, request.grace).await?;
-        trash::remove_sessions(self, request.grace).await?;
+        let mut survey = Survey::for_condemning(self).await?;
+        let moved = repack::repack(self, &survey, request.repack, &mut report).await;
+        if unless_full(moved)?.unwrap_or(true) {
+            // One at a time: each holds the ids of all that is needed.
+            drop(survey);
+            survey = Survey::for_condemning(self).await?;
+        }
+        let condemned = unless_full(condemn::condemn(self, survey, &mut report).await)?;
+        sweep::sweep(self, grace, &mut report).await?;
+        if condemned.is_none() {
+            // Perhaps there is room for a record now.
+            let survey = Survey::for_condemning(self).await?;
+            condemn::condemn(self, survey, &mut report).await?;
+        }
+        segments::remove_superseded(self, grace).await?;
+        trash::remove_sessions(self, grace).await?;
+        report.tidied = old::remove_old(self, grace).await?;
         Ok(report)
+    }
+}
+
+/// What was done; nothing where the store is full. A prune is what makes room, so it goes on without.
+fn unless_full<T>(done: Result<T, RepositoryError>) -> Result<Option<T>, RepositoryError> {
+    match done {
+        Err(RepositoryError::Store(error)) if error.kind == Kind::Full => Ok(None),
+        done => done.map(Some),
     }
 }

@@ -44,7 +44,8 @@ struct Shared {
 impl Repository {
     /// A reader of everything that the index names now.
     pub async fn reader(&self) -> Result<Reader, RepositoryError> {
-        let condemned = self.condemned().await?;
+        // A reader only prefers packs that will stay: a damaged log must not keep anybody from restoring.
+        let (condemned, _) = self.condemned_or_damage().await?;
         let index = Index::load(self, &condemned).await?;
         Ok(Reader::new(self.clone(), Arc::new(index)))
     }

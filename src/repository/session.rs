@@ -10,19 +10,20 @@ use crate::repository::format::manifest::{
     ERRORS_MAX, Manifest, Payload, PlanRef, ReadError, Shape, Slot, Stats, Subtotal, Version,
 };
 use crate::repository::format::seal::{ObjectType, seal};
-use crate::repository::index::Index;
-use crate::repository::lease::{Lease, LeaseKind, Pin};
-use crate::repository::pipeline::{self, PackSink};
+use crate::repository::lease::Pin;
+use crate::repository::pipeline;
 use crate::repository::writer::blobs::BlobWriter;
-use crate::repository::writer::uploads::upload_all;
 use crate::repository::writer::{self, Progress, TreeStats};
+use crate::repository::writing::{Wanted, Writing};
 use crate::repository::{ListedBackup, ParentTree, Reader, Repository, RepositoryError, layout};
 use crate::store::{Key, Kind, Put};
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::Value;
-use std::{collections::BTreeMap, sync::Arc};
-use tokio::task::JoinHandle;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// What is known of a backup before it is made.
 #[derive(Debug, Clone)]
@@ -80,14 +81,11 @@ pub struct Commit {
 /// A backup being written.
 pub struct Session {
     repository: Repository,
-    lease: Arc<Lease>,
+    writing: Writing,
     draft: Draft,
     backup_key: Key,
     started: Timestamp,
     parent: Option<ListedBackup>,
-    index: Arc<Index>,
-    writer: Arc<BlobWriter>,
-    uploads: Option<JoinHandle<Result<(), RepositoryError>>>,
     written: Option<Written>,
 }
 
@@ -131,29 +129,20 @@ impl Repository {
         draft.tags.sort();
         let session = SessionId(self.random());
         let backup_key = layout::backup(&draft.component, started, &session);
-        let fence = Some(backup_key.to_string());
-        let lease = Arc::new(Lease::take(self, session, LeaseKind::Write, fence, pins).await?);
-        let (index, adopted) = Index::load_for_writing(self, &lease.condemned, session).await?;
-        let index = Arc::new(index);
-        let (sink, packs) = PackSink::new();
-        let writer = Arc::new(BlobWriter::new(
-            self.keys().clone(),
-            index.clone(),
-            sink,
-            self.surroundings().random.clone(),
-            (draft.compression_level, self.is_encrypted()),
-        ));
-        let uploads = upload_all(self.clone(), lease.clone(), writer.clone(), packs, adopted);
+        let wanted = Wanted {
+            fence: &backup_key,
+            pins,
+            avoid: BTreeSet::new(),
+            level: draft.compression_level,
+        };
+        let writing = Writing::begin(self, session, wanted).await?;
         Ok(Session {
             repository: self.clone(),
-            lease,
+            writing,
             draft,
             backup_key,
             started,
             parent: None,
-            index,
-            writer,
-            uploads: Some(tokio::spawn(uploads)),
             written: None,
         })
     }
@@ -176,7 +165,7 @@ impl Session {
 
     /// The parent's tree for a walk, if there is a parent and it is pinned.
     pub fn parent_tree(&self) -> Option<ParentTree> {
-        let reader = Reader::new(self.repository.clone(), self.index.clone());
+        let reader = Reader::new(self.repository.clone(), self.writing.index.clone());
         self.parent
             .as_ref()
             .map(|parent| reader.parent_tree(parent))
@@ -188,7 +177,7 @@ impl Session {
         walk: Box<dyn Iterator<Item = Result<Found, Problem>> + Send>,
         progress: Arc<dyn Progress>,
     ) -> Result<TreeStats, RepositoryError> {
-        let (writer, is_pinned) = (self.writer.clone(), self.parent.is_some());
+        let (writer, is_pinned) = (self.writing.blobs.clone(), self.parent.is_some());
         let work = move || writer::write_tree(writer, walk, is_pinned, progress);
         let tree = pipeline::on_thread("write tree", work).await??;
         self.written = Some(Written {
@@ -210,7 +199,7 @@ impl Session {
     /// Uploads what is left, then the manifest: from then on the backup exists.
     pub async fn commit(mut self, commit: Commit) -> Result<Manifest, RepositoryError> {
         let written = self.written.take().ok_or(RepositoryError::NothingThere)?;
-        self.finish_uploads().await?;
+        self.writing.finish().await?;
         let manifest = self.manifest(written, commit).await?;
         self.put_manifest(manifest).await
     }
@@ -220,10 +209,10 @@ impl Session {
         mut self,
         known: Manifest,
     ) -> Result<Manifest, RepositoryError> {
-        self.finish_uploads().await?;
-        let (new_bytes, stored_bytes) = self.writer.counts();
+        self.writing.finish().await?;
+        let (new_bytes, stored_bytes) = self.writing.blobs.counts();
         let manifest = Manifest {
-            session: self.lease.session,
+            session: self.writing.lease.session,
             epoch: self.repository.keys().keyring().epoch(),
             server_time: self.server_time().await?,
             stats: Stats {
@@ -238,7 +227,7 @@ impl Session {
 
     /// Takes blobs that were not cut here.
     pub(crate) fn blobs(&self) -> &Arc<BlobWriter> {
-        &self.writer
+        &self.writing.blobs
     }
 
     /// The last write of the session, and the one that counts.
@@ -252,7 +241,7 @@ impl Session {
             &manifest.encode(),
             salt,
         );
-        self.lease.confirm().await?;
+        self.writing.lease.confirm().await?;
         let object = Bytes::from(sealed);
         let store = self.repository.store();
         match store.put(key, object.clone(), Put::New).await {
@@ -264,7 +253,7 @@ impl Session {
 
     /// The store's clock.
     async fn server_time(&self) -> Result<Timestamp, RepositoryError> {
-        let lease = layout::lease(&self.lease.session, "start");
+        let lease = layout::lease(&self.writing.lease.session, "start");
         Ok(self
             .repository
             .store()
@@ -273,21 +262,12 @@ impl Session {
             .server_time)
     }
 
-    async fn finish_uploads(&mut self) -> Result<(), RepositoryError> {
-        let writer = self.writer.clone();
-        let closed = pipeline::on_pool(move || writer.finish()).await;
-        if let Some(uploads) = self.uploads.take() {
-            uploads.await.map_err(|_| RepositoryError::Interrupted)??;
-        }
-        closed
-    }
-
     async fn manifest(
         &self,
         written: Written,
         commit: Commit,
     ) -> Result<Manifest, RepositoryError> {
-        let (new_bytes, stored_bytes) = self.writer.counts();
+        let (new_bytes, stored_bytes) = self.writing.blobs.counts();
         let error_count = written.error_count + commit.errors.len() as u64;
         let mut errors = written.errors;
         errors.extend(commit.errors);
@@ -311,7 +291,7 @@ impl Session {
             finished: written.finished,
             server_time: self.server_time().await?,
             root: written.root,
-            session: self.lease.session,
+            session: self.writing.lease.session,
             epoch: self.repository.keys().keyring().epoch(),
             stats: Stats {
                 new_bytes,
@@ -336,17 +316,6 @@ impl Session {
             Ok(())
         } else {
             Err(RepositoryError::Revoked)
-        }
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        if let Some(uploads) = self.uploads.take() {
-            // Given up: whoever still reads stops at the next blob.
-            self.writer.failure.set(RepositoryError::Interrupted);
-            self.writer.abandon();
-            uploads.abort();
         }
     }
 }

@@ -87,6 +87,13 @@ impl StoreError {
     }
 }
 
+impl Kind {
+    /// Whether the store answers and takes nothing: what may be read can be read all the same.
+    pub fn is_refusal(self) -> bool {
+        matches!(self, Self::Denied | Self::ReadOnly | Self::Full)
+    }
+}
+
 /// The kind that an error of the operating system stands for.
 fn kind_of_io(error: &io::Error) -> Kind {
     use rustix::io::Errno;

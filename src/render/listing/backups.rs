@@ -4,7 +4,7 @@ use crate::model::ids::{BackupId, ComponentName, DestinationName, Tag};
 use crate::model::inventory::{Held, Inventory};
 use crate::model::records::{Check, Manifest, Slot, Stats};
 use crate::model::strategy::{Method, Strategy};
-use crate::model::units::Size;
+use crate::model::units::{Period, Size};
 use crate::plan::document::{KeptBecause, Plan};
 use crate::render::Look;
 use crate::render::escape::line;
@@ -331,21 +331,39 @@ pub struct Key<'a> {
     pub label: &'a str,
     /// When it was added.
     pub created: Timestamp,
+    /// How long ago that is.
+    pub age: Period,
     /// Whether it is the one that opened the repository now.
     pub in_use: bool,
+    /// Whether keys were rotated without it: what was stored since can not be read with it.
+    pub is_stale: bool,
 }
 
 /// A row for each key of the repository at `destination`.
 pub fn keys(destination: &DestinationName, keys: &[Key<'_>], look: &Look) -> String {
-    let mut table = Table::new(&["destination", "key", "kind", "added", "in use", "label"]);
+    let mut table = Table::new(&[
+        "destination",
+        "name",
+        "key",
+        "kind",
+        "added",
+        ">age",
+        "notes",
+    ]);
     for key in keys {
+        let notes = match (key.in_use, key.is_stale) {
+            (_, true) => "from before a rotation",
+            (true, false) => "in use now",
+            (false, false) => "",
+        };
         table.row(vec![
             destination.to_string(),
+            line(key.label),
             line(key.id),
             line(key.kind),
             words::instant(key.created),
-            if key.in_use { "yes" } else { "" }.to_owned(),
-            line(key.label),
+            key.age.to_string(),
+            notes.to_owned(),
         ]);
     }
     table.render(look)

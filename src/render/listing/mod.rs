@@ -7,4 +7,5 @@ pub mod contents;
 pub mod differences;
 pub mod explain;
 pub mod health;
+pub mod pruned;
 pub mod simulation;

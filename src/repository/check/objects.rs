@@ -9,29 +9,18 @@ use crate::repository::format::index::{BlobPrefix, PackRef, Segment};
 use crate::repository::format::key::SlotFile;
 use crate::repository::index::read_segments;
 use crate::repository::sessions::Part;
+use crate::repository::slots::{read_epoch, read_slot};
 use crate::repository::{Packs, Repository, RepositoryError, layout};
-use crate::store::{Kind, Listing};
+use crate::store::{Key, Listing};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Key slots and leases.
+/// Key slots, epoch records and leases.
 pub(super) async fn check_small(
     repository: &Repository,
     report: &mut CheckReport,
 ) -> Result<(), RepositoryError> {
     for object in repository.store().list(layout::SLOTS).await?.objects {
-        let bytes = match repository.store().get(&object.key, None).await {
-            Err(e) if e.kind == Kind::NotFound => continue,
-            read => read?,
-        };
-        let name = layout::slot_name(&object.key);
-        let decoded = SlotFile::decode(&bytes).and_then(|file| match name {
-            Some(name) if name == file.slot => Ok(()),
-            _ => Err(FormatError::malformed(
-                "key slot",
-                "it has another name than its file",
-            )),
-        });
-        if let Err(cause) = decoded {
+        if let Some(Err(cause)) = check_key(repository, &object.key).await? {
             report.add(&object.key, RepositoryError::object(&object.key, cause));
         }
     }
@@ -47,6 +36,31 @@ pub(super) async fn check_small(
         }
     }
     Ok(())
+}
+
+/// What stands under one key of `keys/`; nothing when it is not there any more.
+async fn check_key(
+    repository: &Repository,
+    key: &Key,
+) -> Result<Option<Result<(), FormatError>>, RepositoryError> {
+    let store = repository.store();
+    if let Some(epoch) = layout::epoch_number(key) {
+        let record = read_epoch(store, repository.keys(), epoch).await?;
+        return Ok(record.map(|record| record.map(drop)));
+    }
+    let Some(slot) = layout::slot_name(key) else {
+        let why = "its name is neither that of a slot nor of an epoch";
+        return Ok(Some(Err(FormatError::malformed("key slot", why))));
+    };
+    let file = read_slot(store, &slot).await?;
+    let is_its_own = |file: SlotFile| match file.slot == slot.stem() {
+        true => Ok(()),
+        false => {
+            let why = "it has another name than its file";
+            Err(FormatError::malformed("key slot", why))
+        }
+    };
+    Ok(file.map(|file| file.and_then(is_its_own)))
 }
 
 /// The log of condemned packs, or nothing when it can not be read.

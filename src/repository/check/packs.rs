@@ -1,7 +1,7 @@
 //! The packs themselves: their footers against the index, or every byte of them.
 
-use crate::model::ids::{BlobId, Digest};
-use crate::model::units::Percent;
+use crate::model::ids::BlobId;
+use crate::repository::check::sample::Sample;
 use crate::repository::check::{CheckReport, State};
 use crate::repository::format::FormatError;
 use crate::repository::format::pack::{
@@ -23,31 +23,6 @@ const AT_ONCE: usize = 3;
 const FOOTERS_AT_ONCE: usize = 8;
 /// Nearly all footers are within so many bytes of the end.
 const TAIL_LEN_BYTES: u64 = 64 << 10;
-
-/// Which packs are read.
-#[derive(Clone, Copy)]
-pub(super) enum Choice {
-    All,
-    Part { percent: Percent, seed: u64 },
-}
-
-impl Choice {
-    fn includes(self, pack: &Digest) -> bool {
-        match self {
-            Self::All => true,
-            Self::Part { percent, seed } => {
-                let hash = blake3::Hasher::new()
-                    .update(&seed.to_le_bytes())
-                    .update(&pack.0)
-                    .finalize();
-                let mut low = [0; 8];
-                low.copy_from_slice(&hash.as_bytes()[..8]);
-                // Of 2^64, so that the share is right to far more digits than it has.
-                u128::from(u64::from_le_bytes(low)) * 100 < u128::from(percent.0) << 64
-            }
-        }
-    }
-}
 
 /// Reads the end of each pack, and compares it with what the index says.
 pub(super) async fn check_footers(
@@ -123,16 +98,19 @@ fn unindexed(id: &BlobId) -> FormatError {
     FormatError::malformed("pack", why)
 }
 
-/// Reads packs from their first byte to their last.
+/// Reads packs from their first byte to their last: those of a sample, or all.
 pub(super) async fn check_bytes(
     repository: &Repository,
     state: &mut State,
-    choice: Choice,
+    sample: Option<&Sample>,
     report: &mut CheckReport,
 ) -> Result<(), RepositoryError> {
     let index = state.index.clone();
-    let chosen = (0..index.packs.len() as u32)
-        .filter(|number| choice.includes(&index.packs[*number as usize].name));
+    let is_chosen = |number: &u32| {
+        let name = &index.packs[*number as usize].name;
+        sample.is_none_or(|sample| sample.includes(name))
+    };
+    let chosen = (0..index.packs.len() as u32).filter(is_chosen);
     let mut reading = stream::iter(chosen)
         .map(|number| {
             let index = index.clone();

@@ -22,11 +22,32 @@ pub(crate) type Key32 = Zeroizing<[u8; 32]>;
 
 /// The keys of one `encryption`, shared by all repositories that name it: `root`, which names blobs and
 /// places cuts and never changes, and data keys by epoch, the newest of which seals what is written.
+#[derive(Clone)]
 pub struct Keyring {
     root: Key32,
     epochs: BTreeMap<u16, Key32>,
     id_data: Key32,
     id_tree: Key32,
+}
+
+/// The data key of one epoch.
+#[derive(Clone, PartialEq)]
+pub struct EpochKey {
+    number: u16,
+    key: Key32,
+}
+
+impl EpochKey {
+    /// A new one. `fresh` is 32 random bytes.
+    pub fn new(number: u16, fresh: [u8; 32]) -> Self {
+        let key = Zeroizing::new(fresh);
+        Self { number, key }
+    }
+
+    /// Its epoch.
+    pub fn number(&self) -> u16 {
+        self.number
+    }
 }
 
 /// Tells keyrings apart without saying anything about their keys.
@@ -82,14 +103,43 @@ impl Keyring {
         )
     }
 
-    /// This keyring with one more epoch, which new packs and objects use. `fresh` is 32 random bytes.
-    pub fn with_new_epoch(&self, fresh: [u8; 32]) -> Result<Self, FormatError> {
-        let next = self.epoch().checked_add(1).ok_or_else(|| {
-            FormatError::malformed(KEYRING, "it has had as many epochs as it can")
-        })?;
+    /// This keyring with `key` as well. An epoch that it has is never replaced: what is sealed under it
+    /// could not be read any more.
+    pub fn with_epoch(&self, key: &EpochKey) -> Result<Self, FormatError> {
         let mut epochs = self.epochs.clone();
-        epochs.insert(next, Zeroizing::new(fresh));
-        Ok(Self::assemble(self.root.clone(), epochs))
+        match epochs.insert(key.number, key.key.clone()) {
+            Some(other) if other != key.key => Err(FormatError::malformed(
+                KEYRING,
+                "it holds another key of that epoch",
+            )),
+            _ => Ok(Self::assemble(self.root.clone(), epochs)),
+        }
+    }
+
+    /// This keyring with all keys of `other` as well.
+    pub(crate) fn with_all_of(&self, other: &Self) -> Result<Self, FormatError> {
+        let keys = other.epochs.iter().map(|(number, key)| EpochKey {
+            number: *number,
+            key: key.clone(),
+        });
+        keys.fold(Ok(self.clone()), |ring, key| ring?.with_epoch(&key))
+    }
+
+    /// Whether it holds this very key.
+    pub fn holds(&self, key: &EpochKey) -> bool {
+        self.epochs.get(&key.number) == Some(&key.key)
+    }
+
+    /// The key that seals what is written now.
+    pub fn newest(&self) -> Option<EpochKey> {
+        let (number, key) = self.epochs.last_key_value()?;
+        let (number, key) = (*number, key.clone());
+        Some(EpochKey { number, key })
+    }
+
+    /// The lowest epoch, which all keyrings that grew out of one another have.
+    pub(crate) fn first_epoch(&self) -> u16 {
+        self.epochs.keys().next().copied().unwrap_or_default()
     }
 
     /// The epoch that seals what is written now.

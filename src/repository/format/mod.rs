@@ -12,7 +12,7 @@ pub mod pack;
 pub mod seal;
 pub mod tree;
 
-mod aead;
+pub(crate) mod aead;
 mod wire;
 
 /// Why bytes are not the object they should be. Callers match on the variant.
@@ -64,7 +64,9 @@ pub enum FormatError {
         feature: String,
     },
     /// It is sealed under a data key that the keyring does not hold.
-    #[error("the {what} is sealed under key epoch {epoch}, which the keyring does not hold")]
+    #[error(
+        "the {what} is sealed under key epoch {epoch}, which the keyring does not hold: keys were rotated after this run began, so run again; or the key is from before a rotation"
+    )]
     NoKey {
         /// Type of object.
         what: &'static str,

@@ -155,6 +155,10 @@ pub enum OpenType {
     Lease,
     /// `gc/…`
     Prune,
+    /// `keys/epoch-…`
+    Epoch,
+    /// `probes/…`, `checks/…`
+    Note,
 }
 
 impl OpenType {
@@ -162,15 +166,21 @@ impl OpenType {
         match self {
             Self::Lease => "lease record",
             Self::Prune => "prune record",
+            Self::Epoch => "epoch record",
+            Self::Note => "note",
         }
     }
 }
 
 /// Writes `record` as a line of JSON and a line with its MAC. `name` is the object's whole key.
 pub fn sign<T: Serialize>(keys: &Keys, kind: OpenType, name: &str, record: &T) -> Vec<u8> {
-    let epoch = keys.keyring().epoch();
+    let epoch = match kind {
+        OpenType::Lease | OpenType::Prune | OpenType::Note => keys.keyring().epoch(),
+        // Who holds an older keyring can tell by it that keys were rotated.
+        OpenType::Epoch => keys.keyring().first_epoch(),
+    };
     let mut out = to_json(record);
-    let key = mac_key(keys, kind, epoch).expect("the keyring holds its own newest epoch");
+    let key = mac_key(keys, kind, epoch).expect("the keyring holds its own epochs");
     let tag = hmac::sign(&key, &mac_input(keys, kind, name, &out));
     let mac = format!("\nhmac-sha256 {epoch} {}\n", hex(tag.as_ref()));
     out.extend_from_slice(mac.as_bytes());
@@ -210,10 +220,12 @@ fn mac_key(keys: &Keys, kind: OpenType, epoch: u16) -> Result<hmac::Key, FormatE
 
 fn mac_input(keys: &Keys, kind: OpenType, name: &str, body: &[u8]) -> Vec<u8> {
     let kind = match kind {
-        OpenType::Lease => b"ccb/v1/lease",
+        OpenType::Lease => &b"ccb/v1/lease"[..],
         OpenType::Prune => b"ccb/v1/prune",
+        OpenType::Epoch => b"ccb/v1/epoch",
+        OpenType::Note => b"ccb/v1/note",
     };
-    [&kind[..], &keys.repo_id().0, name.as_bytes(), b"\n", body].concat()
+    [kind, &keys.repo_id().0, name.as_bytes(), b"\n", body].concat()
 }
 
 #[cfg(test)]

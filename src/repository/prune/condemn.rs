@@ -7,6 +7,7 @@ use crate::repository::format::manifest::Version;
 use crate::repository::format::seal::{OpenType, sign};
 use crate::repository::prune::PruneReport;
 use crate::repository::prune::survey::Survey;
+use crate::repository::prune::usage::Usage;
 use crate::repository::sessions::{Ends, Seen};
 use crate::repository::{Repository, RepositoryError, layout};
 use crate::store::{Kind, Put};
@@ -16,33 +17,32 @@ use std::collections::BTreeSet;
 /// How often others may be first with their record. Then what there is to condemn is theirs.
 const ATTEMPTS_MAX: usize = 8;
 
-/// Condemns every pack that is not needed.
+/// Condemns every pack that is not needed. `survey` is what was seen lately; the record is to follow it.
 pub(super) async fn condemn(
     repository: &Repository,
+    mut survey: Survey,
     report: &mut PruneReport,
 ) -> Result<(), RepositoryError> {
     for _ in 0..ATTEMPTS_MAX {
-        // The log before everything else: the record that follows it is made by one who has read it all.
-        let log = repository.condemned().await?;
-        let since = repository.store().list(layout::PRUNES).await?.server_time;
-        let survey = Survey::take(repository, Some(log), since).await?;
-        let packs = dispensable(&survey, &repository.ends().await?);
+        let usage = Usage::of(&survey);
+        let packs = dispensable(&survey, &usage, &repository.ends().await?);
         if packs.is_empty() || put_record(repository, survey.log.seen + 1, &packs).await? {
             for pack in &packs {
                 report.condemned.add(survey.packs[pack].size);
             }
+            report.unused_bytes = usage.unused_bytes();
             return Ok(());
         }
+        survey = Survey::for_condemning(repository).await?;
     }
     Ok(())
 }
 
 /// Packs that hold nothing that is needed, or nothing that is not in a chosen pack too.
-fn dispensable(survey: &Survey, ends: &Ends) -> Vec<Digest> {
-    let chosen = chosen(survey);
+fn dispensable(survey: &Survey, usage: &Usage, ends: &Ends) -> Vec<Digest> {
     let (running, oldest_start) = running(survey, ends);
     let mut described = BTreeSet::new();
-    let mut spared = chosen;
+    let mut spared = usage.kept(survey);
     for (_, segment) in &survey.segments {
         let names = segment.packs.iter().map(|pack| pack.name);
         described.extend(names.clone());
@@ -66,27 +66,6 @@ fn dispensable(survey: &Survey, ends: &Ends) -> Vec<Digest> {
         .collect()
 }
 
-/// For each needed blob the pack that is to keep it: of those not condemned, the one with the most
-/// needed blobs.
-fn chosen(survey: &Survey) -> BTreeSet<Digest> {
-    let packs = &survey.index.packs;
-    let mut uses = vec![0_u64; packs.len()];
-    for pack in survey.needed().flatten() {
-        uses[*pack as usize] += 1;
-    }
-    let mut chosen = BTreeSet::new();
-    for places in survey.needed() {
-        let kept = places
-            .iter()
-            .map(|pack| *pack as usize)
-            .filter(|pack| !packs[*pack].is_condemned);
-        if let Some(best) = kept.max_by_key(|pack| (uses[*pack], packs[*pack].name)) {
-            chosen.insert(packs[best].name);
-        }
-    }
-    chosen
-}
-
 /// Sessions that are still writing, and when the first of them started.
 fn running(survey: &Survey, ends: &Ends) -> (BTreeSet<String>, Option<Timestamp>) {
     let sessions = &survey.sessions;
@@ -100,7 +79,7 @@ fn running(survey: &Survey, ends: &Ends) -> (BTreeSet<String>, Option<Timestamp>
 }
 
 /// Appends a record; `false` when somebody else was first.
-async fn put_record(
+pub(super) async fn put_record(
     repository: &Repository,
     number: u64,
     packs: &[Digest],

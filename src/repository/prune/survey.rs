@@ -4,7 +4,7 @@
 use crate::model::ids::{BlobId, Digest};
 use crate::repository::condemned::Condemned;
 use crate::repository::format::index::Segment;
-use crate::repository::index::{Index, read_all_segments};
+use crate::repository::index::{Index, Location, read_all_segments};
 use crate::repository::reach::reach;
 use crate::repository::sessions::Sessions;
 use crate::repository::{Reader, Repository, RepositoryError, layout, pipeline};
@@ -28,7 +28,14 @@ pub(super) struct Survey {
     pub(super) packs: BTreeMap<Digest, Meta>,
     pub(super) index: Arc<Index>,
     /// Every blob that a backup or a session stands on, and where it is.
-    needed: BTreeMap<BlobId, Vec<u32>>,
+    needed: BTreeMap<BlobId, Vec<Place>>,
+}
+
+/// Where a blob is: numbers in the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) pack: u32,
+    pub(super) frame: u32,
 }
 
 impl Survey {
@@ -76,9 +83,19 @@ impl Survey {
         })
     }
 
-    /// Where each needed blob is, as numbers of packs; there is at least one.
-    pub(super) fn needed(&self) -> impl Iterator<Item = &[u32]> {
-        self.needed.values().map(Vec::as_slice)
+    /// Lists and reads everything, for a record of condemned packs that follows what is read here.
+    pub(super) async fn for_condemning(repository: &Repository) -> Result<Self, RepositoryError> {
+        // The log before everything else: the record that follows it is made by one who has read it all.
+        let log = repository.condemned().await?;
+        let since = repository.store().list(layout::PRUNES).await?.server_time;
+        Self::take(repository, Some(log), since).await
+    }
+
+    /// Each needed blob and where it is; there is at least one place.
+    pub(super) fn needed(&self) -> impl Iterator<Item = (&BlobId, &[Place])> {
+        self.needed
+            .iter()
+            .map(|(id, places)| (id, places.as_slice()))
     }
 }
 
@@ -120,7 +137,7 @@ async fn needed(
     reader: &Reader,
     index: &Index,
     roots: BTreeSet<BlobId>,
-) -> Result<BTreeMap<BlobId, Vec<u32>>, RepositoryError> {
+) -> Result<BTreeMap<BlobId, Vec<Place>>, RepositoryError> {
     let reach = reach(reader, roots).await?;
     if let Some((id, cause)) = reach.unreadable.iter().next() {
         return Err(stopped_by(format!("tree {id}"), cause.clone()));
@@ -138,7 +155,11 @@ async fn needed(
         }
         // What a frame is a delta against is needed as much as the frame.
         rest.extend(places.iter().flat_map(|place| &place.frame.bases));
-        needed.insert(id, places.iter().map(|place| place.pack).collect());
+        let at = |place: &Location| Place {
+            pack: place.pack,
+            frame: place.number,
+        };
+        needed.insert(id, places.iter().map(at).collect());
     }
     Ok(needed)
 }

@@ -5,8 +5,9 @@
 use crate::model::ids::Digest;
 use crate::model::units::Period;
 use crate::repository::condemned::Condemned;
-use crate::repository::prune::survey::Survey;
-use crate::repository::prune::{Packs, PruneReport, segments};
+use crate::repository::prune::condemn::put_record;
+use crate::repository::prune::survey::{Place, Survey};
+use crate::repository::prune::{Packs, PruneReport, segments, unless_full};
 use crate::repository::{Repository, RepositoryError, layout};
 use crate::store::{Kind, Meta};
 use futures_util::{StreamExt, stream};
@@ -55,7 +56,9 @@ pub(super) async fn sweep(
             .collect();
         gone = dead.iter().map(|(pack, _)| *pack).collect();
         if !dead.is_empty() {
-            segments::rewrite(repository, &survey, &gone).await?;
+            // What a segment says of a pack that is not there does not count, so that on a store which is
+            // full the packs go first.
+            unless_full(segments::rewrite(repository, &survey, &gone).await)?;
             delete(repository, dead, report).await?;
         }
     }
@@ -64,6 +67,12 @@ pub(super) async fn sweep(
         .iter()
         .filter(|(pack, _)| !gone.contains(*pack) && !needed.contains(*pack));
     note_waiting(rest, &log, &there, grace, report);
+    let newest = log.written.values().max();
+    let is_quiet = newest.is_some_and(|at| grace.after(*at) <= now);
+    if report.waiting.count + report.retained.count > 0 && is_quiet {
+        // Says when somebody was here last; else the next plan would ask for a prune at once.
+        unless_full(put_record(repository, log.seen + 1, &[]).await)?;
+    }
     Ok(())
 }
 
@@ -110,10 +119,10 @@ async fn end_sessions(
 fn still_needed(survey: &Survey) -> BTreeSet<Digest> {
     let packs = &survey.index.packs;
     let mut kept = BTreeSet::new();
-    for places in survey.needed() {
-        let is_condemned = |pack: &u32| packs[*pack as usize].is_condemned;
-        if places.iter().all(is_condemned) {
-            kept.extend(places.iter().map(|pack| packs[*pack as usize].name));
+    for (_, places) in survey.needed() {
+        let pack = |place: &Place| &packs[place.pack as usize];
+        if places.iter().all(|place| pack(place).is_condemned) {
+            kept.extend(places.iter().map(|place| pack(place).name));
         }
     }
     kept

@@ -4,10 +4,11 @@
 use crate::model::units::Period;
 use crate::repository::prune::PruneReport;
 use crate::repository::prune::survey::LEASES_KEPT_MIN;
-use crate::repository::sessions::Seen;
+use crate::repository::sessions::{Seen, Sessions};
 use crate::repository::{Holdings, Repository, RepositoryError, Trashed, layout};
 use crate::store::{Key, Kind};
 use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeSet;
 
 /// Removes the manifests of backups that were forgotten long enough ago, by the store's clock.
 pub(super) async fn empty(
@@ -72,6 +73,24 @@ pub(super) async fn remove_sessions(
             remove(repository, key).await?;
         }
     }
+    remove_repacks(repository, &sessions, kept).await
+}
+
+/// Removes the ends of sessions that moved blobs to other packs, once nobody asks whether they ended. They
+/// fence nothing: such a session commits no backup.
+async fn remove_repacks(
+    repository: &Repository,
+    sessions: &Sessions,
+    kept: SignedDuration,
+) -> Result<(), RepositoryError> {
+    let leased: BTreeSet<Key> = sessions.all.iter().filter_map(Seen::fence).collect();
+    let ends = repository.store().list(layout::REPACKS).await?;
+    for end in &ends.objects {
+        let is_over = ends.server_time.duration_since(end.modified) > kept;
+        if is_over && !leased.contains(&end.key) {
+            remove(repository, &end.key).await?;
+        }
+    }
     Ok(())
 }
 
@@ -88,7 +107,7 @@ fn over_since(
 }
 
 /// Removes an object; `false` when the store keeps it under a lock.
-async fn remove(repository: &Repository, key: &Key) -> Result<bool, RepositoryError> {
+pub(super) async fn remove(repository: &Repository, key: &Key) -> Result<bool, RepositoryError> {
     match repository.store().delete(key).await {
         Err(e) if e.kind == Kind::Denied => Ok(false),
         deleted => Ok(deleted.map(|()| true)?),

@@ -1,5 +1,7 @@
 //! Tests of `cli`: the program itself, as a person runs it.
 
+mod key;
+mod prune;
 mod reading;
 mod round_trip;
 mod trouble;

@@ -1,1 +1,3 @@
-//! Tests of `observe`.
+//! Tests of `observe`: facts that a plan is made on, read from real repositories in memory.
+
+mod facts;

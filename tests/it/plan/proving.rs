@@ -138,6 +138,7 @@ fn a_backup_is_explained_by_the_plan_that_is_made_now() {
             run: None,
             reason: "no rule keeps it".into(),
         },
+        since: time("2026-11-20T02:00Z"),
     });
     let plan = plan(&strategy, &inventory, as_of(NOW), &Request::default()).unwrap();
     let tell = |number| explain(&plan, &inventory, Period::days(7), &backup_id(number));

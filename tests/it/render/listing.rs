@@ -121,6 +121,7 @@ fn given() -> (ccb::model::strategy::Strategy, Inventory, Plan) {
                 run: None,
                 reason: "no rule keeps it\x1b".into(),
             },
+            since: at("2026-11-20T02:00:00Z"),
         }],
         ..Holding::empty()
     };
@@ -173,11 +174,17 @@ fn backups_trash_and_keys_are_tables_of_stable_width() {
         kind: "passphrase",
         label,
         created: at("2026-11-21T02:00:00Z"),
+        age: Period::days(324),
         in_use,
+        is_stale: id == "51f0",
     };
     let keys = keys(
         &destination("primary"),
-        &[key("9c41", "ana's\x1b", true), key("e07b", "safe", false)],
+        &[
+            key("9c41", "ana's\x1b", true),
+            key("e07b", "safe", false),
+            key("51f0", "old", false),
+        ],
         &Look::PLAIN,
     );
     let trash = trash_table(&trash(&strategy, &inventory, None), &Look::PLAIN);

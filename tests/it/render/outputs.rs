@@ -45,6 +45,18 @@ fn a_plan_with_nothing_to_do_says_so_last() {
 }
 
 #[test]
+fn a_store_that_creates_over_what_is_there_is_named_in_every_plan() {
+    let mut plan = sample::empty();
+    plan.single_writer = vec!["offsite".parse().expect("a name")];
+    let strategy = sample::strategy();
+    let want = "destination offsite does not refuse to create what is there already";
+    let text = text::plan(&plan, &strategy, &Look::PLAIN);
+    assert!(text.contains(&format!("Warning: {want}")), "{text}");
+    let comment = markdown::plan(&plan, &strategy, markdown::MAX_CHARS);
+    assert!(comment.contains(want), "{comment}");
+}
+
+#[test]
 fn no_form_of_a_plan_carries_a_control_character_of_its_values() {
     let (plan, strategy) = (sample::rich(), sample::strategy());
     let all = [

@@ -7,8 +7,11 @@ use crate::repository::given::{
 };
 use ccb::model::units::Percent;
 use ccb::repository::format::manifest::{Annotation, Manifest, Note, Version};
-use ccb::repository::{CheckLevel, OpenError, Repository};
-use ccb::store::{Backend, Key, Put, memory::Memory};
+use ccb::repository::{CheckLevel, CheckReport, OpenError, Repository, RepositoryError};
+use ccb::store::{
+    Backend, Doing, Key, Kind, Put,
+    memory::{Fault, Memory},
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Damage {
@@ -281,45 +284,151 @@ async fn damage_to_leases_and_annotations_costs_no_backup() {
     }
 }
 
+/// Backups with one data pack and one tree pack each.
+async fn many(count: usize) -> (Memory, Repository) {
+    let backend = memory();
+    let repository = repository(&backend).await;
+    for n in 0..count {
+        let name = n.to_string();
+        let tree = files(&[(name.as_str(), noise(&name, 3000))]);
+        back_up(&repository, &tree).await.unwrap();
+    }
+    (backend, repository)
+}
+
+async fn sample(repository: &Repository, percent: u8) -> CheckReport {
+    let percent = Percent(percent);
+    repository
+        .check(CheckLevel::Sample { percent })
+        .await
+        .unwrap()
+}
+
 #[tokio::test]
-async fn a_sample_reads_its_share_and_other_seeds_choose_other_packs() {
-    let given = given().await;
-    let mut chosen = std::collections::BTreeSet::new();
-    for seed in 0..20 {
-        let percent = Percent(50);
-        let level = CheckLevel::Sample { percent, seed };
-        let read = given.repository.check(level).await.unwrap().packs_read;
-        assert_eq!(
-            given.repository.check(level).await.unwrap().packs_read,
-            read
-        );
-        chosen.insert(read.bytes);
+async fn samples_go_round_whoever_takes_them_and_each_pack_is_read_once_a_turn() {
+    let (backend, first) = many(10).await;
+    let second = reopened(&backend, "another host").await;
+    for _ in 0..2 {
+        let mut read = 0;
+        for turn in 0..10 {
+            let who = if turn % 2 == 0 { &first } else { &second };
+            let report = sample(who, 10).await;
+            assert!(report.is_clean() && report.is_remembered, "{report:?}");
+            assert!(report.packs_read.count < 10, "{report:?}");
+            read += report.packs_read.count;
+        }
+        // 10 % of the circle is a little more than a tenth, so that a turn is never too short.
+        assert!((20..=21).contains(&read), "{read}");
     }
-    assert!(chosen.len() > 3, "{chosen:?}");
-    for (percent, share) in [(0, 0), (100, 4)] {
-        let level = CheckLevel::Sample {
-            percent: Percent(percent),
-            seed: 1,
-        };
-        assert_eq!(
-            given
-                .repository
-                .check(level)
-                .await
-                .unwrap()
-                .packs_read
-                .count,
-            share
-        );
+    assert_eq!(sample(&first, 100).await.packs_read.count, 20);
+    assert_eq!(sample(&first, 0).await.packs_read.count, 0);
+    let report = first.check(CheckLevel::Full).await.unwrap();
+    assert_eq!(report.packs_read.count, 20);
+}
+
+#[tokio::test]
+async fn damage_that_a_sample_found_is_looked_at_again_until_it_is_gone() {
+    let (backend, repository) = many(4).await;
+    let pack = backend
+        .list("packs/d/")
+        .await
+        .unwrap()
+        .objects
+        .remove(0)
+        .key;
+    let whole = backend.get(&pack, None).await.unwrap();
+    backend.damage(&pack, |bytes| bytes[60] ^= 1);
+    let mut found = 0;
+    for _ in 0..10 {
+        found += usize::from(!sample(&repository, 10).await.is_clean());
     }
-    assert_eq!(
+    assert!(found >= 1);
+    for _ in 0..3 {
+        let report = sample(&repository, 0).await;
+        assert_eq!(report.damaged.len(), 1, "{report:?}");
+        assert_eq!(report.hit.len(), 1, "{report:?}");
+    }
+    backend.damage(&pack, |bytes| *bytes = whole.to_vec());
+    assert!(sample(&repository, 0).await.is_clean());
+    assert_eq!(sample(&repository, 0).await.packs_read.count, 0);
+}
+
+#[tokio::test]
+async fn a_sample_that_can_not_be_remembered_is_still_taken() {
+    let (backend, repository) = many(3).await;
+    backend.set_hook(Box::new(|_, doing, _| match doing {
+        Doing::Put => Fault::Fail(Kind::ReadOnly),
+        _ => Fault::None,
+    }));
+    let report = sample(&repository, 100).await;
+    assert!(!report.is_remembered && report.is_clean());
+    assert_eq!(report.packs_read.count, 6);
+}
+
+#[tokio::test]
+async fn damage_to_the_log_of_prunes_keeps_nobody_from_restoring_and_is_never_concluded_from() {
+    for how in [Damage::Truncate, Damage::Flip] {
+        let given = given().await;
+        let newest = newest(&given.repository).await;
         given
             .repository
-            .check(CheckLevel::Full)
+            .forget(&newest, "test", None)
             .await
-            .unwrap()
-            .packs_read
-            .count,
-        4
-    );
+            .unwrap();
+        let now = ccb::repository::PruneRequest {
+            trash: ccb::model::units::Period::hours(0),
+            ..Default::default()
+        };
+        given.repository.prune(now).await.unwrap();
+        let record = Key::new("gc/1").unwrap();
+        damage(&given.backend, &[record.clone(), record.clone()], how).await;
+        let again = reopened(&given.backend, "again").await;
+        assert!(read(&again, &given.backups[0]).await, "{how:?}");
+        let report = again.check(CheckLevel::Full).await.unwrap();
+        assert_eq!(report.damaged.len(), 1, "{how:?}: {report:?}");
+        assert_eq!(report.damaged[0].key, "gc/1");
+        let facts = again.facts().await.unwrap();
+        assert_eq!(facts.damaged.unwrap().key, record);
+        // Nobody may write: what may be referred to is not known. Nor remove.
+        let error = back_up(&again, &files(&[("x", b"x".to_vec())]))
+            .await
+            .unwrap_err();
+        assert!(
+            error.is_damage() && error.to_string().contains("gc/1"),
+            "{error}"
+        );
+        assert!(again.prune(now).await.unwrap_err().is_damage());
+    }
+}
+
+#[tokio::test]
+async fn damage_to_tombs_and_runs_revives_no_backup_and_stops_removal() {
+    for how in [Damage::Truncate, Damage::Flip] {
+        let given = given().await;
+        let newest = newest(&given.repository).await;
+        given
+            .repository
+            .forget(&newest, "test", None)
+            .await
+            .unwrap();
+        let tomb = pair(&given.backend, "tombs/", "").await;
+        damage(&given.backend, &tomb, how).await;
+        let holdings = given.repository.list().await.unwrap();
+        assert_eq!(
+            (holdings.backups.len(), holdings.damaged.len()),
+            (1, 1),
+            "{how:?}"
+        );
+        let report = given.repository.check(CheckLevel::Presence).await.unwrap();
+        assert_eq!(report.damaged[0].key, tomb[0].as_str());
+        let pruned = given.repository.prune(Default::default()).await;
+        assert!(
+            matches!(pruned, Err(RepositoryError::PruneStopped { .. })),
+            "{pruned:?}"
+        );
+        assert!(
+            read(&given.repository, &given.backups[1]).await,
+            "its packs are there"
+        );
+    }
 }

@@ -30,12 +30,21 @@ async fn a_second_key_opens_until_it_is_removed_and_the_last_one_stays() {
         open(&other).await.unwrap().keyring_id(),
         repository.keyring_id()
     );
-    repository.remove_key("main").await.unwrap();
+    assert_eq!(slots[0].key_id.len(), 16);
+    assert_ne!(slots[0].key_id, slots[1].key_id);
+    let removed = repository.remove_key("main", &secret()).await;
+    assert!(
+        matches!(removed, Err(RepositoryError::OnlyOwnKey { .. })),
+        "that somebody has the other key is not shown by having this one: {removed:?}"
+    );
+    repository.remove_key("main", &other).await.unwrap();
     assert!(matches!(
         open(&secret()).await,
         Err(OpenError::WrongKey { .. })
     ));
-    let removed = repository.remove_key("other").await;
+    let removed = repository.remove_key("other", &other).await;
     assert!(matches!(removed, Err(RepositoryError::LastKey { .. })));
-    assert!(open(&other).await.is_ok());
+    let removed = repository.remove_key("third", &other).await.unwrap_err();
+    assert!(removed.to_string().contains("there are other"), "{removed}");
+    assert_eq!(open(&other).await.unwrap().opened_with(), Some("other"));
 }

@@ -1,13 +1,15 @@
 //! Creating and opening: each way it can fail is told apart from the others.
 
 use crate::repository::given::{
-    back_up, files, memory, reopened, repository, secret, store, surroundings,
+    back_up, files, memory, newest, read_back, reopened, repository, secret, store, surroundings,
 };
 use bytes::Bytes;
 use ccb::model::strategy::Kdf;
 use ccb::repository::format::config::CipherSuite;
 use ccb::repository::format::key::Secret;
-use ccb::repository::{Creation, NewSlot, OpenError, Repository, RepositoryError};
+use ccb::repository::{
+    CheckLevel, Creation, NewSlot, OpenError, PruneRequest, Repository, RepositoryError,
+};
 use ccb::store::{
     Backend, Doing, Key, Put,
     local::Local,
@@ -132,20 +134,53 @@ async fn a_later_format_is_told_from_damage() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_feature_refuses_only_what_it_is_named_for() {
-    let memory = memory();
-    back_up(&repository(&memory).await, &files(&[("a", b"1".to_vec())]))
+    let given = memory();
+    back_up(&repository(&given).await, &files(&[("a", b"1".to_vec())]))
         .await
         .unwrap();
-    memory.damage(&key("CCB"), |bytes| {
-        let text = String::from_utf8(bytes.clone()).unwrap();
-        *bytes = text
-            .replace("\"write\":[]", "\"write\":[\"quantum\"]")
-            .into_bytes();
-    });
-    let repository = reopened(&memory, "x").await;
-    assert_eq!(repository.list().await.unwrap().backups.len(), 1);
-    let refused = back_up(&repository, &files(&[])).await.unwrap_err();
-    assert!(matches!(refused, RepositoryError::Refused(_)), "{refused}");
+    for flag in ["write", "gc", "verify"] {
+        let memory = given.fork();
+        memory.damage(&key("CCB"), |bytes| {
+            let text = String::from_utf8(bytes.clone()).unwrap();
+            let flagged = text.replace(
+                &format!("\"{flag}\":[]"),
+                &format!("\"{flag}\":[\"quantum\"]"),
+            );
+            *bytes = flagged.into_bytes();
+        });
+        let repository = reopened(&memory, flag).await;
+        let listed = newest(&repository).await;
+        let reader = repository.reader().await.unwrap();
+        read_back(&reader, &listed.manifest).await.unwrap();
+        let before = memory.list("").await.unwrap().objects;
+        let forgotten = repository.forget(&listed, "test", None).await;
+        let refused = [
+            ("write", back_up(&repository, &files(&[])).await.map(drop)),
+            (
+                "gc",
+                repository.prune(PruneRequest::default()).await.map(drop),
+            ),
+            ("gc", forgotten),
+            ("verify", repository.check(CheckLevel::Full).await.map(drop)),
+        ];
+        for (needs, outcome) in refused {
+            // Forgetting writes a tomb.
+            let is_refused = needs == flag || (flag == "write" && needs == "gc");
+            match outcome {
+                Err(RepositoryError::Refused(cause)) => {
+                    assert!(is_refused, "{flag}: {needs}");
+                    let said = cause.to_string();
+                    assert!(
+                        said.contains("`quantum`") && said.contains("use a newer ccb"),
+                        "{said}"
+                    );
+                }
+                outcome => assert!(!is_refused, "{flag}: {needs}: {outcome:?}"),
+            }
+        }
+        let after = memory.list("").await.unwrap().objects;
+        assert!(before.iter().all(|object| after.contains(object)), "{flag}");
+    }
 }
 
 #[tokio::test]
@@ -194,8 +229,9 @@ async fn of_two_creators_both_end_in_one_repository() {
         a.is_ok() != b.is_ok() || matches!((&a, &b), (Err(_), Err(_))),
         "{a:?} {b:?}"
     );
+    // The description, the slot, and what the one that was first found out about the store.
     let puts = memory.list("").await.unwrap().objects.len();
-    assert_eq!(puts, 2);
+    assert_eq!(puts, 3);
     reopened(&memory, "x").await;
 }
 

@@ -6,11 +6,12 @@ use crate::repository::given::{
 };
 use ccb::model::ids::RunId;
 use ccb::model::strategy::Kdf;
-use ccb::model::units::Period;
+use ccb::model::units::{Percent, Period};
 use ccb::repository::format::config::CipherSuite;
 use ccb::repository::format::manifest::{Annotation, Note, Version};
 use ccb::repository::{
-    Commit, Creation, NewSlot, Packs, PruneReport, PruneRequest, Repository, RepositoryError, copy,
+    Commit, Creation, NewSlot, Packs, PruneReport, PruneRequest, Repack, Repository,
+    RepositoryError, copy,
 };
 use ccb::store::{Backend, memory::Memory};
 use jiff::SignedDuration;
@@ -19,6 +20,10 @@ use std::sync::Arc;
 const NOW: PruneRequest = PruneRequest {
     trash: Period::hours(0),
     grace: Period::hours(0),
+    repack: Repack {
+        unused_max: Percent(5),
+        budget_bytes: 0,
+    },
 };
 
 async fn packs(backend: &Memory) -> usize {
@@ -89,6 +94,7 @@ async fn packs_go_only_after_trash_and_grace_and_those_of_other_backups_stay() {
     let request = PruneRequest {
         trash: Period::days(7),
         grace: Period::hours(24),
+        ..PruneRequest::default()
     };
     // What the table's steps find after this much time: emptied, condemned, deleted, waiting.
     let steps = [

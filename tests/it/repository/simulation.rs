@@ -8,11 +8,11 @@ use crate::repository::given::{
 };
 use bytes::Bytes;
 use ccb::model::ids::{BackupId, RunId};
-use ccb::model::units::Period;
+use ccb::model::units::{Percent, Period};
 use ccb::repository::format::config::CipherSuite;
-use ccb::repository::{Commit, Creation, PruneRequest, Repository, RepositoryError, copy};
+use ccb::repository::{Commit, Creation, PruneRequest, Repack, Repository, RepositoryError, copy};
 use ccb::store::memory::Memory;
-use ccb::store::{Backend, Key, Listing, Put, Retries, Store, StoreError};
+use ccb::store::{Backend, Key, Listing, Probe, Put, Retries, Store, StoreError};
 use futures_util::{FutureExt, future::BoxFuture};
 use jiff::SignedDuration;
 use std::{
@@ -21,7 +21,7 @@ use std::{
     ops::Range,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -33,10 +33,14 @@ const TURNS: u32 = 900;
 /// Different contents that files can have: few, so that backups share blobs.
 const CONTENTS: u64 = 5;
 
-/// What a store may do wrong.
+/// What a store may do wrong, or what a prune could do to save itself the wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Promise {
     Honest,
+    /// Whoever repacks removes at once what was repacked, as if nobody else could be about to use it.
+    RemovesRepacked,
+    /// What is condemned is gone at once, without grace, and without asking who knows.
+    CondemnsAndRemoves,
     /// Creates over what is there, and says that all is well.
     CreatesOver,
     /// Lists no lease, so that neither sessions nor pins are seen.
@@ -67,6 +71,8 @@ struct Turns {
     calls: Arc<AtomicU64>,
     waiting: Waiting,
     kind: Promise,
+    /// Whether it has stored a pack: a prune that has, has repacked.
+    has_stored: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Turns {
@@ -84,6 +90,18 @@ impl Turns {
             .unwrap()
             .insert((self.actor, number), next);
         turn.map(|_| ())
+    }
+}
+
+impl Turns {
+    /// Removes every pack that `record` names.
+    async fn remove_named(&self, record: &[u8]) {
+        let text = String::from_utf8_lossy(record);
+        for pack in self.memory.list("packs/").await.unwrap().objects {
+            if text.contains(pack.key.last_part()) {
+                self.memory.lose(&pack.key);
+            }
+        }
     }
 }
 
@@ -113,6 +131,17 @@ impl Backend for Turns {
         };
         Box::pin(async move {
             self.turn().await;
+            if key.as_str().starts_with("packs/") {
+                self.has_stored.store(true, Relaxed);
+            }
+            let removes = match self.kind {
+                Promise::CondemnsAndRemoves => true,
+                Promise::RemovesRepacked => self.has_stored.load(Relaxed),
+                _ => false,
+            };
+            if removes && key.as_str().starts_with("gc/") {
+                self.remove_named(&body).await;
+            }
             self.memory.put(&key, body, how).await
         })
     }
@@ -124,7 +153,7 @@ impl Backend for Turns {
             let mut listing = self.memory.list(&prefix).await?;
             let hidden = match self.kind {
                 Promise::HidesLeases => "leases/",
-                Promise::Honest | Promise::CreatesOver => return Ok(listing),
+                _ => return Ok(listing),
             };
             listing
                 .objects
@@ -140,6 +169,17 @@ impl Backend for Turns {
             self.memory.delete(&key).await
         })
     }
+
+    /// A store that breaks its promises does not say so when it is asked.
+    fn probe(&self, _: &Key) -> BoxFuture<'_, Result<Probe, StoreError>> {
+        Box::pin(async move {
+            self.turn().await;
+            Ok(Probe {
+                creates_only_once: true,
+                deletes: true,
+            })
+        })
+    }
 }
 
 /// What happened in a run, so that one in which nothing happens is not taken for a good one.
@@ -148,6 +188,7 @@ struct Counts {
     committed: AtomicU64,
     revoked: AtomicU64,
     deleted: AtomicU64,
+    repacked: AtomicU64,
     undeleted: AtomicU64,
     copied: AtomicU64,
     killed: AtomicU64,
@@ -166,6 +207,10 @@ struct World {
 const NOW: PruneRequest = PruneRequest {
     trash: Period::hours(0),
     grace: Period::hours(0),
+    repack: Repack {
+        unused_max: Percent(0),
+        budget_bytes: u64::MAX,
+    },
 };
 
 impl World {
@@ -203,6 +248,7 @@ impl World {
             calls: Arc::default(),
             waiting: self.waiting.clone(),
             kind: self.kind,
+            has_stored: Arc::default(),
         };
         (
             self.actors,
@@ -231,10 +277,7 @@ impl World {
                         .unwrap();
                     copy_some(&repository, &other, &mut own, &counts).await
                 }
-                _ => repository.prune(NOW).await.map(|report| {
-                    counts.revoked.fetch_add(report.revoked, Relaxed);
-                    counts.deleted.fetch_add(report.deleted.count, Relaxed);
-                }),
+                _ => prune(&repository, &counts).await,
             };
             // An actor may fail in any clean way; it must never leave a backup that can not be read.
             drop(done);
@@ -268,6 +311,14 @@ async fn back_up(
     write(&mut session, walked.await.unwrap()).await?;
     session.commit(Commit::default()).await?;
     counts.committed.fetch_add(1, Relaxed);
+    Ok(())
+}
+
+async fn prune(repository: &Repository, counts: &Counts) -> Result<(), RepositoryError> {
+    let report = repository.prune(NOW).await?;
+    counts.revoked.fetch_add(report.revoked, Relaxed);
+    counts.deleted.fetch_add(report.deleted.count, Relaxed);
+    counts.repacked.fetch_add(report.repacked.count, Relaxed);
     Ok(())
 }
 
@@ -429,6 +480,7 @@ fn every_listed_backup_is_readable_in_every_order_of_events() {
         &counts.committed,
         &counts.revoked,
         &counts.deleted,
+        &counts.repacked,
         &counts.undeleted,
         &counts.copied,
         &counts.killed,
@@ -447,4 +499,14 @@ fn a_store_that_creates_over_what_is_there_is_caught() {
 #[test]
 fn a_store_that_hides_leases_is_caught() {
     assert!(first_broken(Promise::HidesLeases, 0..300, &Arc::default()).is_some());
+}
+
+#[test]
+fn removing_what_was_repacked_without_two_phases_is_caught() {
+    assert!(first_broken(Promise::RemovesRepacked, 0..300, &Arc::default()).is_some());
+}
+
+#[test]
+fn removing_what_was_condemned_without_asking_anybody_is_caught() {
+    assert!(first_broken(Promise::CondemnsAndRemoves, 0..300, &Arc::default()).is_some());
 }

@@ -152,6 +152,11 @@ pub fn open_slot(
 }
 
 impl SlotFile {
+    /// Tells keys apart: the first half of what the slot says of its key in public.
+    pub fn key_id(&self) -> &str {
+        self.commitment.get(..16).unwrap_or(&self.commitment)
+    }
+
     /// The file's bytes.
     pub fn encode(&self) -> Vec<u8> {
         to_json(self)

@@ -7,7 +7,7 @@ use ccb::repository::format::FormatError;
 use ccb::repository::format::blob::{BlobKind, blob_id};
 use ccb::repository::format::config::{CipherSuite, Operation, RepositoryConfig};
 use ccb::repository::format::key::{
-    KdfParams, KeyError, Keyring, Secret, SlotFile, make_slot, open_slot,
+    EpochKey, KdfParams, KeyError, Keyring, Secret, SlotFile, make_slot, open_slot,
 };
 use jiff::Timestamp;
 
@@ -122,7 +122,7 @@ fn later_versions_and_kinds_of_slots_are_named() {
 #[test]
 fn a_new_epoch_keeps_names_and_reads_what_was_sealed_before() {
     let ring = Keyring::new([1; 32], [2; 32]);
-    let rotated = ring.with_new_epoch([3; 32]).unwrap();
+    let rotated = ring.with_epoch(&EpochKey::new(2, [3; 32])).unwrap();
     assert_eq!((ring.epoch(), rotated.epoch()), (1, 2));
     assert_eq!(ring.id(), rotated.id());
     for kind in [BlobKind::Data, BlobKind::Tree] {
@@ -132,6 +132,13 @@ fn a_new_epoch_keeps_names_and_reads_what_was_sealed_before() {
         blob_id(&ring, BlobKind::Data, b"x"),
         blob_id(&ring, BlobKind::Tree, b"x")
     );
+}
+
+#[test]
+fn an_epoch_is_never_given_another_key() {
+    let ring = Keyring::new([1; 32], [2; 32]);
+    assert!(ring.with_epoch(&EpochKey::new(1, [2; 32])).is_ok());
+    assert!(ring.with_epoch(&EpochKey::new(1, [3; 32])).is_err());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::repository::format::{REPO, SUITES, keys, keys_of, noise};
 use ccb::model::ids::RepositoryId;
 use ccb::repository::format::FormatError;
 use ccb::repository::format::config::CipherSuite;
-use ccb::repository::format::key::{Keyring, Keys};
+use ccb::repository::format::key::{EpochKey, Keyring, Keys};
 use ccb::repository::format::seal::{ObjectType, OpenType, open, open_signed, seal, sign};
 use serde_json::{Value, json};
 
@@ -69,7 +69,7 @@ fn the_same_bytes_elsewhere_are_refused() {
 fn an_older_epoch_opens_and_an_unknown_one_is_named() {
     let suite = CipherSuite::Aes256Gcm;
     let first = Keyring::new([1; 32], [2; 32]);
-    let second = first.with_new_epoch([3; 32]).unwrap();
+    let second = first.with_epoch(&EpochKey::new(2, [3; 32])).unwrap();
     let (first, second) = (
         Keys::new(first, REPO, suite),
         Keys::new(second, REPO, suite),
