@@ -58,8 +58,8 @@ fn given_for(server: &Server, schedules: &str) -> TempDir {
     given(&server.url(), Some(server.data()), schedules)
 }
 
-/// Like `ccb`, and lets the environment be changed.
-fn ccb_with(folder: &Path, arguments: &[&str], change: impl FnOnce(&mut Command)) -> Output {
+/// Like `ccb`, and with one more variable in its environment.
+fn ccb_with(folder: &Path, arguments: &[&str], change: (&str, &Path)) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ccb"));
     command
         .args(arguments)
@@ -69,7 +69,7 @@ fn ccb_with(folder: &Path, arguments: &[&str], change: impl FnOnce(&mut Command)
         .env("TMPDIR", folder.join("tmp"))
         .env("CCB_CACHE_DIR", folder.join("cache"))
         .env("KEY", "correct horse battery staple");
-    change(&mut command);
+    command.env(change.0, change.1);
     command.output().expect("it can be started")
 }
 
@@ -237,9 +237,7 @@ fn over_tls_the_certificate_is_checked_for_commands_and_for_the_stream() {
     let folder = given(&format!("rediss://:secret@localhost:{port}"), None, RDB);
     let trusting = |ca: &str| {
         let ca = certificates.path().join(ca);
-        ccb_with(folder.path(), &APPLY, |command| {
-            drop(command.env("SSL_CERT_FILE", ca))
-        })
+        ccb_with(folder.path(), &APPLY, ("SSL_CERT_FILE", &ca))
     };
     let other = trusting("other.pem");
     assert_eq!(other.status.code(), Some(3), "{}", said(&other));
@@ -292,9 +290,7 @@ fn where_there_is_no_redis_server_the_backup_stands_and_its_restore_test_says_wh
     let folder = given_for(&server, RDB);
     let none = folder.path().join("none");
     fs::create_dir(&none).expect("made");
-    let output = ccb_with(folder.path(), &APPLY, |command| {
-        drop(command.env("PATH", &none))
-    });
+    let output = ccb_with(folder.path(), &APPLY, ("PATH", &none));
     let text = said(&output);
     assert_eq!(output.status.code(), Some(6), "{text}");
     assert!(
@@ -303,7 +299,7 @@ fn where_there_is_no_redis_server_the_backup_stands_and_its_restore_test_says_wh
     );
     assert!(text.contains("1 backed up"), "{text}");
     // With it, the same backup passes.
-    let output = ccb_with(folder.path(), &APPLY, |_| {});
+    let output = ccb_with(folder.path(), &APPLY, ("CCB_USER", Path::new("ana")));
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
 }
 
@@ -369,7 +365,7 @@ fn a_run_that_is_killed_in_a_restore_test_leaves_a_server_that_the_next_run_ends
         "the server outlives the run: there is something to clean up"
     );
 
-    let output = ccb_with(at, &APPLY, |_| {});
+    let output = ccb_with(at, &APPLY, ("CCB_USER", Path::new("ana")));
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert!(restore_tests(at).is_empty());
     assert!(

@@ -179,9 +179,7 @@ fn a_wrong_checksum_says_so_and_a_missing_one_is_known() {
     assert!(facts.has_checksum, "the canonical form always has one");
     let mut wrong = bytes;
     *wrong.last_mut().expect("not empty") ^= 1;
-    let error = canonical_with(&wrong, 1 << 20)
-        .err()
-        .expect("it is noticed");
+    let error = canonical_with(&wrong, 1 << 20).expect_err("it is noticed");
     assert!(error.to_string().contains("its checksum is"), "{error}");
 }
 
@@ -189,9 +187,7 @@ fn a_wrong_checksum_says_so_and_a_missing_one_is_known() {
 fn another_version_a_module_and_entries_among_the_keys_are_not_understood_rather_than_guessed() {
     let of = |head: &str, rest: &[u8]| {
         let bytes = [head.as_bytes(), rest, &[0xff], &[0; 8]].concat();
-        let error = canonical_with(&bytes, 1 << 20)
-            .err()
-            .expect("it is not known");
+        let error = canonical_with(&bytes, 1 << 20).expect_err("it is not known");
         let words = error.to_string();
         assert!(matches!(error, RdbError::Unknown { .. }), "{words}");
         let passed = std::io::copy(&mut Raw::new(bytes.as_slice()), &mut std::io::sink());
@@ -208,7 +204,7 @@ fn another_version_a_module_and_entries_among_the_keys_are_not_understood_rather
 #[test]
 fn what_is_no_rdb_at_all_is_told_apart() {
     for bytes in [&b""[..], b"*2\r\n$6\r\nSELECT\r\n", b"REDISxxxx", b"RED"] {
-        let error = canonical_with(bytes, 1 << 20).err().expect("it is none");
+        let error = canonical_with(bytes, 1 << 20).expect_err("it is none");
         assert!(matches!(error, RdbError::NotAnRdb), "{error}");
     }
 }
@@ -223,9 +219,7 @@ fn a_length_that_lies_takes_no_memory() {
     ];
     for claim in claims {
         let bytes = [b"REDIS0010", claim].concat();
-        let error = canonical_with(&bytes, 1 << 20)
-            .err()
-            .expect("it is noticed");
+        let error = canonical_with(&bytes, 1 << 20).expect_err("it is noticed");
         assert!(matches!(error, RdbError::Ends { .. }), "{error}");
     }
 }
