@@ -4,9 +4,11 @@
 use crate::apply::error::StepError;
 use crate::apply::hands::Hands;
 use crate::model::ids::ComponentName;
-use crate::model::strategy::{Component, DestinationKind, FilesSource, Method, SourceSpec};
+use crate::model::strategy::{
+    Component, DestinationKind, FilesSource, Method, RedisSource, SourceSpec,
+};
 use crate::model::tree::Previous;
-use crate::source::{Capture, Facts, Finish, SourceError, files};
+use crate::source::{Capture, Facts, Finish, SourceError, files, redis};
 use std::path::PathBuf;
 
 /// Starts reading `component` by `method`. `previous` is the parent's tree, for methods that have one.
@@ -21,12 +23,18 @@ pub(crate) async fn start(
             let request = files_request(spec, previous, hands);
             waiting(&component.name, move || Ok(files::capture(request)?)).await
         }
-        (SourceSpec::Postgres(_) | SourceSpec::Redis(_) | SourceSpec::S3(_), _) => {
-            Err(StepError::NotInThisVersion {
-                verb: "back up",
-                component: component.name.clone(),
-            })
+        (SourceSpec::Redis(spec), method) => {
+            let request = redis_request(&component.name, spec, hands)?;
+            let start = match method {
+                Method::Aof => redis::aof,
+                _ => redis::rdb,
+            };
+            waiting(&component.name, move || start(request)).await
         }
+        (SourceSpec::Postgres(_) | SourceSpec::S3(_), _) => Err(StepError::NotInThisVersion {
+            verb: "back up",
+            component: component.name.clone(),
+        }),
     }
 }
 
@@ -59,6 +67,33 @@ fn files_request(
         previous,
         leave_out: local_directories(hands),
     }
+}
+
+/// How a Redis server is read: its URL is asked for now, and wiped when it was read.
+pub(crate) fn redis_request(
+    component: &ComponentName,
+    spec: &RedisSource,
+    hands: &Hands,
+) -> Result<redis::Request, StepError> {
+    let url = hands.secrets()(&spec.url).map_err(|cause| StepError::SourceSecret {
+        component: component.clone(),
+        cause,
+    })?;
+    let data_dir = spec
+        .data_dir
+        .as_ref()
+        .map(|path| match spec.via.is_empty() {
+            true => hands.path(path),
+            false => PathBuf::from(path),
+        });
+    Ok(redis::Request {
+        url,
+        via: spec.via.clone(),
+        data_dir,
+        scratch: hands.scratch(),
+        at_ns: (hands.surroundings().now)().as_nanosecond(),
+        patience: redis::PATIENCE,
+    })
 }
 
 /// Directories of local destinations: a repository never backs itself up.

@@ -5,7 +5,9 @@ use crate::apply::error::StepError;
 use crate::apply::hands::Hands;
 use crate::model::ids::{ComponentName, DestinationName};
 use crate::model::records::{Annotation, Manifest, Note, Version};
-use crate::model::strategy::{Component, ContentsCheck, FilesSource, PresenceCheck, SourceSpec};
+use crate::model::strategy::{
+    Component, ContentsCheck, FilesSource, PresenceCheck, RedisSource, SourceSpec,
+};
 use crate::model::tree::Node;
 use crate::model::units::{Percent, Size};
 use crate::plan::report::Done;
@@ -127,13 +129,42 @@ async fn check_bytes(
             }
             _ => Ok(check_contents(component, files, manifest, &reader, &root).await),
         },
-        SourceSpec::Postgres(_) | SourceSpec::Redis(_) | SourceSpec::S3(_) => {
-            Err(StepError::NotInThisVersion {
-                verb: "verify",
-                component: component.name.clone(),
-            })
-        }
+        SourceSpec::Redis(redis) => Ok(check_redis(
+            component, redis, manifest, &reader, check, hands,
+        )
+        .boxed()
+        .await),
+        SourceSpec::Postgres(_) | SourceSpec::S3(_) => Err(StepError::NotInThisVersion {
+            verb: "verify",
+            component: component.name.clone(),
+        }),
     }
+}
+
+async fn check_redis(
+    component: &Component,
+    source: &RedisSource,
+    manifest: &Manifest,
+    reader: &Reader,
+    check: &CheckSpec,
+    hands: &Hands,
+) -> Finding {
+    let settings = component.verify.contents.as_ref();
+    let tolerance = settings.map_or(Percent(0), |contents| contents.keys_tolerance);
+    if !matches!(check, CheckSpec::RestoreTest { .. }) {
+        let now = (hands.surroundings().now)();
+        return verify::redis::contents(tolerance, manifest, reader, now).await;
+    }
+    // Without its URL, the backup is tested all the same; it is only not compared with the live server.
+    let url = hands.secrets()(&source.url).ok();
+    let request = verify::redis::RedisTestRequest {
+        random: u64::from_le_bytes(hands.random()),
+        parent: hands.scratch(),
+        live: url.map(|url| (url, source.via.clone())),
+        tolerance,
+        limit: crate::source::redis::PATIENCE,
+    };
+    verify::redis::restore_test(manifest, reader, request).await
 }
 
 async fn check_contents(

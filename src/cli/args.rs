@@ -443,6 +443,9 @@ pub struct RestoreArguments {
     /// Replace files that differ
     #[arg(long)]
     pub overwrite: bool,
+    /// Redis: the configuration that the server will be started with
+    #[arg(long, value_name = "FILE")]
+    pub redis_conf: Option<PathBuf>,
     /// Do not ask before restoring into place
     #[arg(long)]
     pub auto_approve: bool,

@@ -1,4 +1,7 @@
-//! `ccb restore`: puts a backup of files back, whole or in part, from the first destination that has it.
+//! `ccb restore`: puts a backup back, from the first destination that has it: files whole or in part, a
+//! database into a place where its server finds it.
+
+mod redis;
 
 use crate::cli::args::RestoreArguments;
 use crate::cli::exit::{Exit, Trouble};
@@ -23,9 +26,10 @@ pub async fn run(arguments: &RestoreArguments, context: &Context) -> Result<Exit
     let found = reading.find(&wanted).await?;
     match &component.source {
         SourceSpec::Files(files) => restore_files(files, &found, arguments, context).await,
-        SourceSpec::Postgres(_) | SourceSpec::Redis(_) | SourceSpec::S3(_) => {
+        SourceSpec::Redis(source) => redis::restore_redis(source, &found, arguments, context).await,
+        SourceSpec::Postgres(_) | SourceSpec::S3(_) => {
             let words = format!(
-                "this version of ccb restores files only, and component.{} is {}; `ccb cat` writes its stream",
+                "this version of ccb restores files and Redis only, and component.{} is {}; `ccb cat` writes its stream",
                 component.name,
                 component.source.kind()
             );

@@ -3,5 +3,8 @@
 
 mod contents;
 pub mod files;
+pub mod redis;
+mod stream;
 
 pub use crate::restore::contents::{Contents, Sink, Unread};
+pub use crate::restore::stream::ContentStream;

@@ -2,12 +2,15 @@
 //! a source gives nodes and bytes, and somebody else keeps them.
 
 pub mod files;
+pub mod processes;
 pub mod program;
+pub mod redis;
 
 use crate::model::records::ReadError;
 use crate::model::tree::{Found, Problem};
 use crate::source::files::FilesError;
 use crate::source::program::ProgramError;
+use crate::source::redis::RedisError;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io;
@@ -49,6 +52,8 @@ pub enum SourceError {
     Files(#[from] FilesError),
     #[error(transparent)]
     Program(#[from] ProgramError),
+    #[error(transparent)]
+    Redis(#[from] RedisError),
     #[error("{doing}")]
     Io {
         doing: String,

@@ -5,6 +5,7 @@ pub mod contents;
 pub mod encrypted;
 pub mod integrity;
 pub mod presence;
+pub mod redis;
 pub mod restore_test;
 mod temporary;
 
@@ -93,6 +94,11 @@ impl Against {
             self.listed.push(what);
         }
     }
+    fn join(&mut self, other: Against) {
+        self.count += other.count;
+        let room = LISTED_MAX.saturating_sub(self.listed.len());
+        self.listed.extend(other.listed.into_iter().take(room));
+    }
     fn words(&self) -> String {
         let first = self.listed.first().map_or("", String::as_str);
         match self.count {
@@ -104,13 +110,17 @@ impl Against {
 
 /// An error with its causes, in one line.
 fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+    let mut parts = vec![error.to_string()];
     let mut cause = error.source();
     while let Some(error) = cause {
-        text = format!("{text}: {error}");
+        let words = error.to_string();
+        // A transparent wrapper says the same as what it wraps.
+        if parts.last() != Some(&words) {
+            parts.push(words);
+        }
         cause = error.source();
     }
-    text
+    parts.join(": ")
 }
 
 /// Every entry of a tree, depth first by name. Holds the entries on the way down.

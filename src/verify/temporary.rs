@@ -1,6 +1,8 @@
 //! Directories that a restore test uses and removes, also when the run is killed: each has a lock file
-//! beside it, and what nobody holds locked is removed by the next run.
+//! beside it, and what nobody holds locked is removed by the next run. A server that still works in such a
+//! directory was the killed run's: it is ended first.
 
+use crate::source::processes;
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -8,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 const PREFIX: &str = "ccb-restore-test-";
 const LOCK: &str = ".lock";
+/// Servers that restore tests start. Each works in its directory.
+const SERVERS: [&str; 2] = ["redis-server", "postgres"];
 
 /// A directory of one's own. Removed when dropped.
 #[derive(Debug)]
@@ -86,11 +90,27 @@ pub fn remove_stale(parent: &Path) -> io::Result<Vec<PathBuf>> {
         };
         let (lock, directory) = (parent.join(name), parent.join(directory));
         let Some(_held) = take(&lock)? else { continue };
+        end_servers(&directory)?;
         remove_tree(&directory)?;
         remove_if_there(&lock)?;
         removed.push(directory);
     }
     Ok(removed)
+}
+
+/// Ends the servers of this user that work in `directory`; a person who looks around in there is none.
+fn end_servers(directory: &Path) -> io::Result<()> {
+    if !directory.exists() {
+        return Ok(());
+    }
+    let own = rustix::process::geteuid().as_raw();
+    for process in processes::using(directory)? {
+        let is_server = process.open.is_none() && SERVERS.contains(&process.name.as_str());
+        if is_server && process.uid == own {
+            processes::end(&process, directory)?;
+        }
+    }
+    Ok(())
 }
 
 /// The lock, if nobody has it. Another user's is left alone.

@@ -3,6 +3,7 @@
 mod key;
 mod prune;
 mod reading;
+mod redis;
 mod round_trip;
 mod trouble;
 

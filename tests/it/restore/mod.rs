@@ -4,3 +4,4 @@ mod files;
 pub(crate) mod given;
 mod hostile;
 mod overwrite;
+mod redis;

@@ -3,3 +3,4 @@
 mod files;
 mod files_hostile;
 mod program;
+pub(crate) mod redis;

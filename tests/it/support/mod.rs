@@ -1,7 +1,11 @@
 //! What the tests share.
 
+pub(crate) mod captured;
 pub(crate) mod facts;
 pub(crate) mod plan;
 pub(crate) mod play;
 pub(crate) mod postgres;
+pub(crate) mod proxy;
+pub(crate) mod redis;
+pub(crate) mod redis_backup;
 pub(crate) mod strategy;

@@ -2,4 +2,5 @@
 
 mod files;
 mod presence;
+mod redis;
 mod temporary;

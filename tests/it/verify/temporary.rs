@@ -1,9 +1,11 @@
 //! Temporary directories: gone when done, and also when the run was killed.
 
+use crate::support::redis::Server;
 use ccb::verify::{TemporaryDirectory, remove_stale};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use tempfile::TempDir;
 
 fn names(path: &Path) -> Vec<String> {
@@ -73,4 +75,38 @@ fn what_a_killed_run_left_is_removed_and_what_is_in_use_or_not_ours_stays() {
     assert_eq!(names(parent.path()), left);
     used.remove().expect("removed");
     assert_eq!(names(parent.path()).len(), 2);
+}
+
+#[test]
+fn a_server_that_a_killed_run_left_is_ended_and_nothing_else_that_works_there() {
+    let parent = TempDir::new().expect("a directory");
+    let stale = parent.path().join("ccb-restore-test-1-0000000000000003");
+    fs::create_dir(&stale).expect("made");
+    fs::write(
+        parent
+            .path()
+            .join("ccb-restore-test-1-0000000000000003.lock"),
+        b"",
+    )
+    .expect("written");
+    let server = Server::start_on(&stale, &[]);
+    let process = format!("/proc/{}", server.pid());
+    let mut person = Command::new("sleep")
+        .arg("600")
+        .current_dir(&stale)
+        .spawn()
+        .expect("started");
+    let used = TemporaryDirectory::new(parent.path(), 4).expect("made");
+    let in_use = Server::start_on(used.path(), &[]);
+
+    assert_eq!(remove_stale(parent.path()).expect("removes"), [stale]);
+    let state = fs::read_to_string(format!("{process}/stat")).unwrap_or_default();
+    // Its parent, which is this test, has not asked for its end yet.
+    assert!(state.is_empty() || state.contains(") Z "), "{state}");
+    assert!(
+        person.try_wait().expect("asked").is_none(),
+        "who looks around is no server"
+    );
+    person.kill().and_then(|()| person.wait()).expect("ended");
+    assert_eq!(in_use.call::<String>(&["PING"]), "PONG");
 }

@@ -1,0 +1,126 @@
+//! Asks a server to save and waits until it really has: BGSAVE answers before anything is written, another
+//! save may be running, and a failed one says so only in INFO.
+
+use crate::source::redis::error::RedisError;
+use crate::source::redis::server::{Info, Server};
+use crate::source::redis::stop::Stop;
+use std::time::Duration;
+
+/// How often a server is asked whether it has done what it was asked for: first after this time, later
+/// less often.
+const ASK_AFTER: Duration = Duration::from_millis(20);
+const ASK_EVERY_MAX: Duration = Duration::from_secs(1);
+
+/// Waits for a server, up to a limit.
+pub(crate) struct Waiting<'a> {
+    stop: &'a Stop,
+    patience: Duration,
+    waited: Duration,
+    next: Duration,
+}
+
+impl<'a> Waiting<'a> {
+    pub(crate) fn new(stop: &'a Stop, patience: Duration) -> Self {
+        Self {
+            stop,
+            patience,
+            waited: Duration::ZERO,
+            next: ASK_AFTER,
+        }
+    }
+
+    /// Waits a little; an error, which says what for, when that has been long enough.
+    pub(crate) fn wait(&mut self, place: &str, state: &str) -> Result<(), RedisError> {
+        if self.waited >= self.patience {
+            return Err(RedisError::Busy {
+                place: place.to_owned(),
+                state: state.to_owned(),
+                waited: self.waited,
+            });
+        }
+        self.stop.wait(self.next)?;
+        self.waited += self.next;
+        self.next = (self.next * 2).min(ASK_EVERY_MAX);
+        Ok(())
+    }
+}
+
+/// What INFO says once the server has loaded its data. A replica must have its master.
+pub(crate) fn loaded(server: &mut Server, waiting: &mut Waiting<'_>) -> Result<Info, RedisError> {
+    loop {
+        let info = server.info()?;
+        if info.is_set("loading") {
+            let percent = info.text("loading_loaded_perc");
+            let state = format!("is still loading its data ({percent}%)");
+            waiting.wait(server.place(), &state)?;
+            continue;
+        }
+        if info.text("role") == "slave" && info.text("master_link_status") == "down" {
+            let place = server.place().to_owned();
+            return Err(RedisError::LostMaster { place });
+        }
+        return Ok(info);
+    }
+}
+
+/// Saves, and comes back when a save that began after this call has ended well: with the server's clock
+/// before it began, in seconds since the Unix epoch.
+pub(crate) fn save(server: &mut Server, waiting: &mut Waiting<'_>) -> Result<i64, RedisError> {
+    let last_save = |info: &Info| info.number("rdb_last_save_time").unwrap_or(0);
+    let (last_before, not_before) = loop {
+        let info = loaded(server, waiting)?;
+        // A save that runs already shows an earlier moment, and a new one can not begin beside it.
+        if let Some(state) = at_work(&info) {
+            waiting.wait(server.place(), state)?;
+            continue;
+        }
+        // The time of the last save is in whole seconds: one that ends within the same second could not
+        // be told from the one before.
+        let now = clock(server, &info)?;
+        if now <= last_save(&info) {
+            waiting.wait(server.place(), "has just saved")?;
+            continue;
+        }
+        match server.call(&["BGSAVE"]) {
+            Ok(_) => break (last_save(&info), now),
+            // Another one was faster.
+            Err(RedisError::Answered { answer, .. }) if answer.contains("already in progress") => {}
+            Err(RedisError::Answered { answer, .. }) if answer.contains("rewriting") => {}
+            Err(error) => return Err(error),
+        }
+        waiting.wait(server.place(), "is saving for somebody else")?;
+    };
+    loop {
+        let info = loaded(server, waiting)?;
+        if last_save(&info) > last_before {
+            return Ok(not_before);
+        }
+        if !info.is_set("rdb_bgsave_in_progress") {
+            let place = server.place().to_owned();
+            return Err(RedisError::SaveFailed { place });
+        }
+        waiting.wait(server.place(), "is still saving")?;
+    }
+}
+
+fn at_work(info: &Info) -> Option<&'static str> {
+    if info.is_set("rdb_bgsave_in_progress") {
+        Some("is saving for somebody else")
+    } else if info.is_set("aof_rewrite_in_progress") {
+        Some("is rewriting its append-only file")
+    } else {
+        None
+    }
+}
+
+/// The server's clock, in seconds since the Unix epoch.
+fn clock(server: &mut Server, info: &Info) -> Result<i64, RedisError> {
+    if let Some(micros) = info.number("server_time_usec") {
+        return Ok(micros / 1_000_000);
+    }
+    let answer = server.call(&["TIME"])?;
+    Ok(answer
+        .first()
+        .and_then(|seconds| seconds.parse().ok())
+        .unwrap_or(0))
+}

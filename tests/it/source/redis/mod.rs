@@ -1,0 +1,7 @@
+//! Tests of `source::redis`, against real servers.
+
+mod append_only;
+pub(crate) mod given;
+mod rdb;
+mod snapshot;
+mod trouble;
