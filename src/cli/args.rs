@@ -2,6 +2,7 @@
 
 use crate::cli::input::Variables;
 use crate::cli::output::Color;
+use crate::model::units::Period;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use std::path::PathBuf;
@@ -33,6 +34,33 @@ pub struct Global {
     /// Only results and errors
     #[arg(long, short, global = true)]
     pub quiet: bool,
+    /// Also what only matters when something is looked into
+    #[arg(long, short, global = true, conflicts_with = "quiet")]
+    pub verbose: bool,
+    /// How progress and diagnostics are written to standard error
+    #[arg(long, value_name = "FORMAT", default_value = "text", global = true)]
+    pub log_format: LogFormat,
+    /// Ask questions on a terminal; =false: never, as if there were none
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value_t = true,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = clap::ArgAction::Set,
+        global = true
+    )]
+    pub input: bool,
+}
+
+/// How progress and diagnostics are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// A JSON object a line, as schemas/events.v1.json says
+    Json,
 }
 
 /// How a result is printed.
@@ -116,6 +144,9 @@ pub enum Command {
         /// A tag for retention rules
         #[arg(long, value_name = "TAG")]
         tag: Option<String>,
+        /// Beside other runs, or not.
+        #[command(flatten)]
+        locking: Locking,
     },
     /// List backups
     List {
@@ -217,6 +248,8 @@ pub enum Command {
         /// Its id or name: CCB202, copies
         rule: String,
     },
+    /// Remove the lock of a run that is dead
+    Unlock(UnlockArguments),
     /// Draw the steps of a plan
     Graph {
         /// What is planned.
@@ -296,11 +329,46 @@ pub struct ApplyArguments {
     #[command(flatten)]
     pub selection: Selection,
     /// Steps at once, instead of the plan file's
-    #[arg(long, value_name = "N")]
-    pub parallelism: Option<usize>,
-    /// Print the result as JSON
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub parallelism: Option<u64>,
+    /// Beside other runs, or not.
     #[command(flatten)]
-    pub json: Json,
+    pub locking: Locking,
+    /// Print what happens as JSON, a line each, as schemas/events.v1.json says
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How a run gets along with others.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Locking {
+    /// Lock the repositories against other runs; =false: do not
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value_t = true,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = clap::ArgAction::Set
+    )]
+    pub lock: bool,
+    /// How long to wait for another run's lock, instead of the plan file's
+    #[arg(long, value_name = "DURATION")]
+    pub lock_timeout: Option<Period>,
+}
+
+/// Arguments of `unlock`.
+#[derive(Debug, Args)]
+pub struct UnlockArguments {
+    /// The plan file
+    pub file: String,
+    /// Only this destination
+    #[arg(long, value_name = "DESTINATION")]
+    pub destination: Option<String>,
+    /// Do not ask
+    #[arg(long)]
+    pub auto_approve: bool,
 }
 
 /// Arguments of `restore`.

@@ -8,11 +8,14 @@ mod around;
 mod exit;
 mod holdings;
 mod input;
+mod journal;
+mod lock;
 mod monitor;
 mod more;
 mod output;
 mod places;
 mod plan;
+mod process;
 mod read;
 mod restore;
 mod signals;
@@ -70,6 +73,7 @@ pub fn main() -> ExitCode {
         terminal: Terminal::new(color),
         global: arguments.global,
     };
+    output::configure(&context.global);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
@@ -99,15 +103,10 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Trouble> 
             component,
             method,
             tag,
+            locking,
         } => {
-            apply::backup(
-                &file,
-                &component,
-                method.as_deref(),
-                tag.as_deref(),
-                context,
-            )
-            .await
+            let what = (component.as_str(), method.as_deref(), tag.as_deref());
+            apply::backup(&file, what, locking, context).await
         }
         Command::List {
             file,
@@ -144,6 +143,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Trouble> 
         Command::Schema { format } => more::print_schema(format),
         Command::Explain { rule } => more::explain(&rule),
         Command::Graph { plan, drawn_as } => more::graph(&plan, drawn_as, context).await,
+        Command::Unlock(arguments) => lock::unlock(&arguments, context).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "ccb", &mut script);

@@ -32,7 +32,7 @@ pub async fn planned(
         Some(path) => read_inventory(path)?,
         None => {
             let places = places::open_all(&strategy, Commands::Refuse).await?;
-            observe(places).await
+            observe(&places).await
         }
     };
     if let Some(path) = &arguments.inventory_out {
@@ -133,8 +133,10 @@ pub fn request(selection: &Selection) -> plan::Request {
 }
 
 /// What the destinations hold.
-pub async fn observe(places: Places) -> Inventory {
-    let opened = places.into_iter().map(|(name, place)| (name, place.opened));
+pub async fn observe(places: &Places) -> Inventory {
+    let opened = places
+        .iter()
+        .map(|(name, place)| (name.clone(), place.opened.clone()));
     observe::inventory(&opened.collect()).await
 }
 

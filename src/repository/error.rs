@@ -107,6 +107,9 @@ pub enum RepositoryError {
         /// The slot.
         name: String,
     },
+    /// Others took and gave back the lock so often meanwhile that it was never free.
+    #[error("take the lock: others are always faster; run again")]
+    LockContended,
     /// The work was given up before its end.
     #[error("interrupted")]
     Interrupted,

@@ -83,6 +83,7 @@ impl Repository {
         sweep::sweep(self, request.grace, &mut report).await?;
         segments::remove_superseded(self, request.grace).await?;
         trash::remove_sessions(self, request.grace).await?;
+        self.remove_old_locks().await?;
         Ok(report)
     }
 }

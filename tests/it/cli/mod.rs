@@ -1,6 +1,8 @@
 //! Tests of `cli`: the program itself, as a person runs it.
 
+mod locks;
 mod round_trip;
+mod started;
 mod trouble;
 
 use std::path::Path;
@@ -8,16 +10,25 @@ use std::process::{Command, Output};
 
 /// Runs `ccb` in `folder`, with nothing of this machine's settings.
 fn ccb(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_ccb"))
+    let output = under(&[], folder, arguments).output();
+    output.expect("ccb can be started")
+}
+
+/// `ccb` in `folder`, started by `starter`: `strace -f …`, `unshare -m …`.
+fn under(starter: &[&str], folder: &Path, arguments: &[&str]) -> Command {
+    let mut words = starter.iter().chain([&env!("CARGO_BIN_EXE_ccb")]);
+    let mut command = Command::new(words.next().expect("there is at least ccb"));
+    command
+        .args(words)
         .args(arguments)
         .current_dir(folder)
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("CCB_CACHE_DIR", folder.join("cache"))
+        .env("CCB_STATE_DIR", folder.join("state"))
         .env("CCB_USER", "ana")
-        .env("KEY", "correct horse battery staple")
-        .output()
-        .expect("ccb can be started")
+        .env("KEY", "correct horse battery staple");
+    command
 }
 
 /// Runs `ccb`, which must end with `code`, and gives what it printed on both streams.
