@@ -300,6 +300,20 @@ pub struct PlanArguments {
     /// Use this inventory instead of looking at the destinations
     #[arg(long, value_name = "FILE")]
     pub inventory: Option<PathBuf>,
+    /// Plan nothing; show what became different at the destinations since they were looked at before
+    #[arg(long, conflicts_with_all = ["out", "target", "exclude", "base", "inventory"])]
+    pub refresh_only: bool,
+    /// Look at the destinations; =false: plan on what was seen the last time
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value_t = true,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = clap::ArgAction::Set
+    )]
+    pub refresh: bool,
     /// Save the inventory that was seen
     #[arg(long, value_name = "FILE")]
     pub inventory_out: Option<PathBuf>,
@@ -322,7 +336,7 @@ pub struct ApplyArguments {
     /// Ask nothing; forgets beyond the limit still need --allow-forget
     #[arg(long)]
     pub auto_approve: bool,
-    /// Let this run forget up to N backups
+    /// Let this run forget up to N backups, instead of the plan file's limit
     #[arg(long, value_name = "N")]
     pub allow_forget: Option<u64>,
     /// What is applied.

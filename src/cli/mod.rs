@@ -17,8 +17,10 @@ mod places;
 mod plan;
 mod process;
 mod read;
+mod refresh;
 mod restore;
 mod signals;
+mod state;
 mod validate;
 mod world;
 

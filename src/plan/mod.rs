@@ -17,6 +17,7 @@ pub mod keep;
 pub mod make;
 mod matching;
 mod prune;
+pub mod refresh;
 pub mod report;
 pub mod request;
 pub mod saved;

@@ -55,6 +55,7 @@ pub async fn agree(
         return Ok(());
     }
     check_forgets(job, plan)?;
+    say_allowance(job, plan, strategy);
     if !context.global.quiet && !job.json {
         output::offer(&render::text::plan(plan, strategy, &context.look()));
     }
@@ -84,6 +85,21 @@ async fn ask(may: bool, question: String, signals: &Signals) -> Result<(), Troub
             Err(Trouble::new(Exit::NotApproved, "not approved, nothing was done"))
         }),
         exit = signals.ended() => Err(Trouble::new(exit, "nothing was done")),
+    }
+}
+
+/// A limit that was lifted is said each time.
+fn say_allowance(job: &Job, plan: &Plan, strategy: &Strategy) {
+    if let Some(most) = job.allow_forget
+        && plan.summary.forget > 0
+    {
+        let (count, percent) = (
+            strategy.apply.forget_limit_count,
+            strategy.apply.forget_limit_percent,
+        );
+        output::say(&format!(
+            "Warning: this run may forget {most} backups (--allow-forget) instead of {count} or {percent} (apply.forget-limit)"
+        ));
     }
 }
 

@@ -2,6 +2,7 @@
 //! carries the plan out. A saved plan is consent: what it approved and is still needed is done.
 
 mod approval;
+mod notifying;
 mod record;
 mod run;
 mod shows;
@@ -43,7 +44,10 @@ pub async fn run(arguments: &ApplyArguments, context: &Context) -> Result<Exit, 
     let job = Job {
         file,
         saved,
-        request: planning::request(&arguments.selection),
+        request: plan::Request {
+            allow_forget: arguments.allow_forget,
+            ..planning::request(&arguments.selection)
+        },
         auto_approve: arguments.auto_approve,
         allow_forget: arguments.allow_forget,
         parallelism: arguments.parallelism,

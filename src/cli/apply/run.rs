@@ -2,6 +2,7 @@
 //! somewhere else; here stands their order.
 
 use crate::apply::{self, Hands, Locks, Secrets};
+use crate::cli::apply::notifying::{self, Hearers};
 use crate::cli::apply::{Job, approval, record, shows};
 use crate::cli::args::LogFormat;
 use crate::cli::exit::{Exit, Trouble, chain};
@@ -11,20 +12,24 @@ use crate::cli::output::Listener;
 use crate::cli::places::{self, Places};
 use crate::cli::signals::Signals;
 use crate::cli::world::{self, Commands};
-use crate::cli::{Context, input, lock, output, plan as planning, process};
+use crate::cli::{Context, input, lock, output, plan as planning, process, refresh};
+use crate::model::holder::Holder;
 use crate::model::ids::{DestinationName, RunId};
 use crate::model::inventory::Inventory;
 use crate::model::strategy::Strategy;
 use crate::model::units::AsOf;
+use crate::notify::{Summary, prometheus};
 use crate::plan::report::{Counts, RunReport};
 use crate::plan::{Plan, StepId};
 use crate::plan_file::UnsetEnv;
-use crate::render::{self, event, event::Event};
+use crate::render::{self, Look, event, event::Event};
 use crate::repository::Repository;
 use crate::store::Store;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+const NOTHING: &str = "No changes. The inventory matches the plan.";
 
 /// One run of `ccb apply`.
 struct Run<'a> {
@@ -36,6 +41,10 @@ struct Run<'a> {
     listeners: Vec<Listener>,
     journals: Option<PathBuf>,
     left: Vec<Left>,
+    hearers: Mutex<Option<Hearers>>,
+    /// The newest plan, and what it was made on.
+    newest: Mutex<Option<(Plan, Inventory)>>,
+    holder: Holder,
 }
 
 /// What was seen, and what is to be done about it.
@@ -59,20 +68,25 @@ pub async fn run(job: &Job, context: &Context) -> Result<Exit, Trouble> {
     let strategy = input::strategy(&job.file, variables, UnsetEnv::Refuse, &context.terminal)?;
     let id = RunId(world::random());
     let journals = journal::folder(&job.file, &strategy);
+    let mut listeners = shows::listeners(job, id);
+    listeners.extend(notifying::logs(&strategy, id));
+    output::begin_run(id, listeners.clone());
     let run = Run {
         job,
         context,
-        strategy: Arc::new(strategy),
         signals,
         id,
-        listeners: shows::listeners(job, id),
+        listeners,
         left: journals.as_deref().map(journal::left).unwrap_or_default(),
         journals,
+        hearers: Mutex::new(Some(Hearers::of(&strategy, id))),
+        newest: Mutex::default(),
+        holder: process::holder(id, &strategy),
+        strategy: Arc::new(strategy),
     };
-    output::begin_run(id, run.listeners.clone());
     run.begin();
     let outcome = run.attempt().await;
-    Ok(run.conclude(outcome))
+    Ok(run.conclude(outcome).await)
 }
 
 impl Run<'_> {
@@ -88,16 +102,21 @@ impl Run<'_> {
         }
     }
 
-    fn conclude(&self, outcome: Result<Ended, Trouble>) -> Exit {
-        let ended = outcome.unwrap_or_else(|trouble| {
-            if !trouble.message.is_empty() {
-                output::say(&format!("Error: {}", trouble.message));
+    async fn conclude(&self, outcome: Result<Ended, Trouble>) -> Exit {
+        let (ended, message) = match outcome {
+            Ok(ended) => (ended, None),
+            Err(trouble) => {
+                if !trouble.message.is_empty() {
+                    output::say(&format!("Error: {}", trouble.message));
+                }
+                let (exit, report) = (trouble.exit, None);
+                (Ended { exit, report }, Some(trouble.message))
             }
-            Ended {
-                exit: trouble.exit,
-                report: None,
-            }
-        });
+        };
+        // Nobody agreed: there was no run.
+        if ended.exit != Exit::NotApproved {
+            self.tell(&ended, message).await;
+        }
         let report = ended.report.as_ref();
         self.emit(&Event::Summary {
             exit: ended.exit as u8,
@@ -106,6 +125,38 @@ impl Run<'_> {
             report: report.map(render::report::value),
         });
         ended.exit
+    }
+
+    /// Tells everybody who is to hear of it how the run ended.
+    async fn tell(&self, ended: &Ended, message: Option<String>) {
+        let (plan, environment) = (&self.strategy.name, &self.strategy.environment);
+        let (host, since) = (&self.holder.host, self.holder.since);
+        let mut summary = Summary::new(self.id, (plan, environment), host, since);
+        let text = match (&ended.report, &message) {
+            (Some(report), _) => render::report::summary(report, &Look::PLAIN),
+            (None, Some(message)) => format!("Error: {message}"),
+            (None, None) => NOTHING.to_owned(),
+        };
+        let newest = lock_of(&self.newest).take();
+        if let Some((plan, _)) = &newest {
+            summary.planned(plan);
+        }
+        if let Some(report) = &ended.report {
+            summary.carried_out(report);
+        }
+        summary.ended(world::now(), ended.exit as u8, message);
+        if let Some((plan, inventory)) = &newest {
+            let done = ended.report.as_ref().map(|report| (plan, report));
+            let newest = prometheus::newest(&self.strategy, inventory, done);
+            notifying::metrics(&self.strategy, &summary, &newest);
+        } else {
+            notifying::metrics(&self.strategy, &summary, &prometheus::Newest::new());
+        }
+        let hearers = lock_of(&self.hearers).take();
+        if let Some(hearers) = hearers {
+            let is_hurried = self.signals.exit().is_some();
+            hearers.ended(&summary, &text, is_hurried).await;
+        }
     }
 
     /// A run that has nothing to do takes no lock and writes nothing.
@@ -118,8 +169,7 @@ impl Run<'_> {
         if !self.job.locking.lock {
             return self.carry_out(seen, None).await;
         }
-        let holder = process::holder(self.id, &self.strategy);
-        let locks = Locks::new(holder, Arc::new(process::is_gone));
+        let locks = Locks::new(self.holder.clone(), Arc::new(process::is_gone));
         let outcome = self.under(&locks, seen.places).await;
         for (name, error) in locks.release().await {
             let why = chain(&error);
@@ -154,11 +204,13 @@ impl Run<'_> {
 
     async fn look(&self, places: Places) -> Result<Seen, Trouble> {
         let inventory = planning::observe(&places).await;
+        refresh::keep(&self.job.file, &self.strategy, &inventory);
         let base = planning::base(None, &inventory, self.context)?;
         let at = AsOf(world::now());
         let request = &self.job.request;
         let fresh = planning::make(&self.strategy, base.as_ref(), &inventory, at, request)?;
         let plan = approval::wanted(self.job, fresh, at)?;
+        *lock_of(&self.newest) = Some((plan.clone(), inventory.clone()));
         approval::refuse_violations(self.job, &plan, &self.strategy, self.context)?;
         Ok(Seen {
             places,
@@ -172,7 +224,7 @@ impl Run<'_> {
         let open = open.filter_map(|(name, at)| Some((name.clone(), at.opened.clone().ok()?)));
         self.tell_left(&open.collect::<Vec<_>>()).await;
         if !self.job.json {
-            output::offer("No changes. The inventory matches the plan.");
+            output::offer(NOTHING);
         }
         Ended {
             exit: say_unreached(&seen.plan, &self.strategy),
@@ -184,6 +236,9 @@ impl Run<'_> {
         let (job, context, plan) = (self.job, self.context, &seen.plan);
         approval::agree(job, plan, &self.strategy, &self.signals, context).await?;
         let unreached = say_unreached(plan, &self.strategy);
+        if let Some(hearers) = lock_of(&self.hearers).as_mut() {
+            hearers.started();
+        }
         let hands = self.hands(&seen.places, locks);
         let asked = job.parallelism.and_then(|n| usize::try_from(n).ok());
         let at_once = asked.unwrap_or(self.strategy.apply.parallelism);
@@ -226,11 +281,10 @@ impl Run<'_> {
 
     fn journal(&self, plan: &Plan) -> Option<Arc<Journal>> {
         let folder = self.journals.as_deref()?;
-        let holder = process::holder(self.id, &self.strategy);
-        let record = record::not_begun(&holder, plan, &self.strategy);
+        let record = record::not_begun(&self.holder, plan, &self.strategy);
         let what = |step: &crate::plan::Step| (step.id, render::report::what(plan, step));
         let steps: Vec<(StepId, String)> = plan.steps.iter().map(what).collect();
-        let journal = Journal::begin(folder, holder, record, steps);
+        let journal = Journal::begin(folder, self.holder.clone(), record, steps);
         output::detail(&format!("Journal: {}", journal.path().display()));
         Some(Arc::new(journal))
     }
@@ -266,6 +320,10 @@ impl Run<'_> {
             }
         });
     }
+}
+
+fn lock_of<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 type Stores = BTreeMap<DestinationName, (Store, Option<Repository>)>;

@@ -96,11 +96,6 @@ impl Left {
         }
     }
 
-    /// The run.
-    pub fn run(&self) -> RunId {
-        self.holder.run
-    }
-
     /// What happened, in a sentence.
     pub fn words(&self) -> String {
         let done = self.record.steps.iter();

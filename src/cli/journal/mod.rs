@@ -8,9 +8,9 @@ pub use left::{Left, left};
 
 use crate::cli::exit::Exit;
 use crate::cli::monitor::Show;
-use crate::cli::{output, world};
+use crate::cli::{output, state, world};
 use crate::model::holder::Holder;
-use crate::model::ids::{Digest, RunId};
+use crate::model::ids::RunId;
 use crate::model::records::RunRecord;
 use crate::model::strategy::Strategy;
 use crate::plan::report::StepReport;
@@ -142,25 +142,9 @@ impl Show for Journal {
     }
 }
 
-/// The folder of journals of a plan file: two files of one name in two places have their own.
+/// The folder of journals of a plan file.
 pub fn folder(file: &str, strategy: &Strategy) -> Option<PathBuf> {
-    let place = std::path::absolute(file).unwrap_or_else(|_| file.into());
-    let place = Digest::of(std::os::unix::ffi::OsStrExt::as_bytes(place.as_os_str()));
-    let name = format!(
-        "{}-{}-{}",
-        strategy.name,
-        strategy.environment,
-        place.short()
-    );
-    let plain = |c: char| {
-        if c.is_ascii_alphanumeric() || c == '-' {
-            c
-        } else {
-            '_'
-        }
-    };
-    let name: String = name.chars().map(plain).collect();
-    Some(world::state_dir()?.join("runs").join(name))
+    state::of_plan("runs", file, strategy)
 }
 
 /// A whole line goes out in one call, so that a kill leaves whole lines; begun anew, should one be cut off

@@ -5,4 +5,5 @@ pub mod backups;
 pub mod contents;
 pub mod explain;
 pub mod health;
+pub mod refresh;
 pub mod simulation;

@@ -1,6 +1,10 @@
 //! Tests of `cli`: the program itself, as a person runs it.
 
+mod events;
+mod faults;
 mod locks;
+mod notify;
+mod resume;
 mod round_trip;
 mod started;
 mod trouble;
@@ -31,20 +35,21 @@ fn under(starter: &[&str], folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
+/// Runs a command: its exit code, none when it was killed, and what it said on both streams.
+fn outcome(command: &mut Command) -> (Option<i32>, String) {
+    let output = command.output().expect("it can be started");
+    let said = [output.stdout, output.stderr].concat();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
+}
+
 /// Runs `ccb`, which must end with `code`, and gives what it printed on both streams.
 fn expect(folder: &Path, code: i32, arguments: &[&str]) -> String {
-    let output = ccb(folder, arguments);
-    let text = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert_eq!(
-        output.status.code(),
-        Some(code),
-        "ccb {arguments:?}\n{text}"
-    );
-    text
+    let (ended, said) = outcome(&mut under(&[], folder, arguments));
+    assert_eq!(ended, Some(code), "ccb {arguments:?}\n{said}");
+    said
 }
 
 /// A folder with a tree to protect and a plan file for it.

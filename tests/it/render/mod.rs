@@ -5,4 +5,4 @@ mod markdown;
 mod outputs;
 mod report;
 mod sample;
-mod schema;
+pub(crate) mod schema;
