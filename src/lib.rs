@@ -4,12 +4,13 @@
 //! with what the destinations hold, `ccb apply` carries the difference out. The one way through the
 //! house: [`plan_file`] reads text into a [`model::strategy::Strategy`]; [`observe`] reads stores into
 //! a [`model::inventory::Inventory`]; [`plan`] turns both and an instant into a plan, purely;
-//! [`render`] makes words of it, purely; [`apply`] walks it. `tests/it/architecture.rs` holds who may
+//! [`render`] makes words of it, purely; [`apply`] walks it; [`notify`] tells others. `tests/it/architecture.rs` holds who may
 //! import whom.
 
 pub mod apply;
 pub mod cli;
 pub mod model;
+pub mod notify;
 pub mod observe;
 pub mod plan;
 pub mod plan_file;

@@ -51,6 +51,15 @@ pub enum StepError {
         #[source]
         cause: io::Error,
     },
+    #[error("destination `{destination}` is locked by {by}")]
+    Locked {
+        destination: DestinationName,
+        by: String,
+    },
+    #[error(
+        "destination `{0}`: another run made its repository after this plan was made; run again"
+    )]
+    MadeMeanwhile(DestinationName),
     #[error("read the key for destination `{destination}`")]
     Secret {
         destination: DestinationName,
@@ -102,6 +111,7 @@ impl StepError {
         };
         match self {
             Self::CheckFailed(_) => FailureKind::Verification,
+            Self::Locked { .. } | Self::MadeMeanwhile(_) => FailureKind::Locked,
             Self::Secret { .. } => FailureKind::Key,
             Self::NoRepository(_) => FailureKind::Unreachable,
             Self::Open { cause, .. } => match cause {

@@ -3,6 +3,7 @@
 
 use crate::apply::destinations::Destinations;
 use crate::apply::error::StepError;
+use crate::apply::locks::Locks;
 use crate::model::ids::{BackupId, ComponentName, DestinationName, RunId};
 use crate::model::records::PlanRef;
 use crate::model::strategy::{Component, SecretRef, Strategy};
@@ -13,7 +14,7 @@ use crate::store::Store;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Reads a secret when it is needed: from the environment, a file or a command.
 pub type Secrets = Arc<dyn Fn(&SecretRef) -> io::Result<Secret> + Send + Sync>;
@@ -31,6 +32,7 @@ struct Inner {
     scratch: PathBuf,
     destinations: Destinations,
     initializing: tokio::sync::Mutex<()>,
+    locks: OnceLock<Locks>,
     /// Backups that steps of this run made.
     made: Mutex<BTreeMap<StepId, BackupId>>,
 }
@@ -56,8 +58,18 @@ impl Hands {
             scratch,
             destinations: Destinations::new(stores),
             initializing: tokio::sync::Mutex::default(),
+            locks: OnceLock::new(),
             made: Mutex::default(),
         }))
+    }
+
+    /// From now on the run locks repositories that it makes, too.
+    pub fn use_locks(&self, locks: Locks) {
+        // A second call would be about the same run.
+        let _ = self.0.locks.set(locks);
+    }
+    pub(crate) fn locks(&self) -> Option<&Locks> {
+        self.0.locks.get()
     }
 
     /// The strategy that is applied.

@@ -16,6 +16,10 @@ pub(crate) async fn initialize(name: &DestinationName, hands: &Hands) -> Result<
     // One after the other: the second of two with the same encryption must find the keyring of the first.
     let _turn = hands.initializing().await;
     let repository = create(name, hands).await?;
+    if let Some(locks) = hands.locks() {
+        let taken = locks.take(name, &repository).await;
+        taken.map_err(|error| error.of_step(name))?;
+    }
     let note = format!("repository {}", repository.id().short());
     hands.destinations().opened(name, repository).await;
     Ok(Done {
@@ -24,7 +28,8 @@ pub(crate) async fn initialize(name: &DestinationName, hands: &Hands) -> Result<
     })
 }
 
-/// Creates the repository, or opens the one that somebody created meanwhile.
+/// Creates the repository. One that somebody created meanwhile may hold backups that the plan does not know
+/// of: a run that counts on being alone ends here.
 async fn create(name: &DestinationName, hands: &Hands) -> Result<Repository, StepError> {
     let strategy = hands.strategy();
     let destination = strategy
@@ -63,6 +68,9 @@ async fn create(name: &DestinationName, hands: &Hands) -> Result<Repository, Ste
     };
     let surroundings = hands.surroundings();
     let made = match Repository::create(store.clone(), &creation, surroundings).await {
+        Err(OpenError::Exists(_)) if hands.locks().is_some() => {
+            return Err(StepError::MadeMeanwhile(name.clone()));
+        }
         Err(OpenError::Exists(_)) => Repository::open(store, secret.as_ref(), surroundings).await,
         made => made,
     };

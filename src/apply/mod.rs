@@ -11,11 +11,13 @@ mod forget;
 mod hands;
 mod hooks;
 mod initialize;
+mod locks;
 mod verify;
 mod walk;
 
 pub use error::StepError;
 pub use hands::{Hands, Secrets};
+pub use locks::{IsGone, LockError, Locks};
 pub use walk::{Monitor, Quiet, run};
 
 use crate::plan::report::Done;

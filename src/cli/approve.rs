@@ -4,9 +4,10 @@ use crate::cli::exit::{Exit, Trouble};
 use crate::cli::{output, world};
 use std::io;
 
-/// Asks `question` on the terminal. Without one, or with another answer, nothing may be done.
-pub fn ask(question: &str, how_else: &str) -> Result<(), Trouble> {
-    if !world::stdin_is_terminal() {
+/// Asks `question` on the terminal, if questions `may` be asked. Without one, or with another answer, nothing
+/// may be done.
+pub fn ask(may: bool, question: &str, how_else: &str) -> Result<(), Trouble> {
+    if !may || !world::stdin_is_terminal() {
         let words = format!("nobody can be asked here; {how_else}");
         return Err(Trouble::new(Exit::NotApproved, words));
     }

@@ -10,7 +10,7 @@ pub use crate::cli::args::reading::{
 use crate::cli::input::Variables;
 use crate::cli::output::Color;
 use crate::model::strategy::SecretRef;
-use crate::model::units::Size;
+use crate::model::units::{Period, Size};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use std::path::PathBuf;
@@ -42,9 +42,33 @@ pub struct Global {
     /// Only results and errors
     #[arg(long, short, global = true)]
     pub quiet: bool,
-    /// Notes at length
-    #[arg(long, short, global = true)]
+    /// Also what only matters when something is looked into
+    #[arg(long, short, global = true, conflicts_with = "quiet")]
     pub verbose: bool,
+    /// How progress and diagnostics are written to standard error
+    #[arg(long, value_name = "FORMAT", default_value = "text", global = true)]
+    pub log_format: LogFormat,
+    /// Ask questions on a terminal; =false: never, as if there were none
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value_t = true,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = clap::ArgAction::Set,
+        global = true
+    )]
+    pub input: bool,
+}
+
+/// How progress and diagnostics are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// A JSON object a line, as schemas/events.v1.json says
+    Json,
 }
 
 /// How a result is printed.
@@ -132,6 +156,9 @@ pub enum Command {
         /// A tag for retention rules
         #[arg(long, value_name = "TAG")]
         tag: Option<String>,
+        /// Beside other runs, or not.
+        #[command(flatten)]
+        locking: Locking,
     },
     /// List backups
     List {
@@ -260,6 +287,8 @@ pub enum Command {
     },
     /// Explain a rule, or why a backup stays or goes
     Explain(ExplainArguments),
+    /// Remove the lock of a run that is dead
+    Unlock(UnlockArguments),
     /// Draw the steps of a plan
     Graph {
         /// What is planned.
@@ -382,6 +411,20 @@ pub struct PlanArguments {
     /// Use this inventory instead of looking at the destinations
     #[arg(long, value_name = "FILE")]
     pub inventory: Option<PathBuf>,
+    /// Plan nothing; show what became different at the destinations since they were looked at before
+    #[arg(long, conflicts_with_all = ["out", "target", "exclude", "base", "inventory"])]
+    pub refresh_only: bool,
+    /// Look at the destinations; =false: plan on what was seen the last time
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value_t = true,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = clap::ArgAction::Set
+    )]
+    pub refresh: bool,
     /// Save the inventory that was seen
     #[arg(long, value_name = "FILE")]
     pub inventory_out: Option<PathBuf>,
@@ -404,18 +447,53 @@ pub struct ApplyArguments {
     /// Ask nothing; forgets beyond the limit still need --allow-forget
     #[arg(long)]
     pub auto_approve: bool,
-    /// Let this run forget up to N backups
+    /// Let this run forget up to N backups, instead of the plan file's limit
     #[arg(long, value_name = "N")]
     pub allow_forget: Option<u64>,
     /// What is applied.
     #[command(flatten)]
     pub selection: Selection,
     /// Steps at once, instead of the plan file's
-    #[arg(long, value_name = "N")]
-    pub parallelism: Option<usize>,
-    /// Print the result as JSON
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub parallelism: Option<u64>,
+    /// Beside other runs, or not.
     #[command(flatten)]
-    pub json: Json,
+    pub locking: Locking,
+    /// Print what happens as JSON, a line each, as schemas/events.v1.json says
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How a run gets along with others.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Locking {
+    /// Lock the repositories against other runs; =false: do not
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value_t = true,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = clap::ArgAction::Set
+    )]
+    pub lock: bool,
+    /// How long to wait for another run's lock, instead of the plan file's
+    #[arg(long, value_name = "DURATION")]
+    pub lock_timeout: Option<Period>,
+}
+
+/// Arguments of `unlock`.
+#[derive(Debug, Args)]
+pub struct UnlockArguments {
+    /// The plan file
+    pub file: String,
+    /// Only this destination
+    #[arg(long, value_name = "DESTINATION")]
+    pub destination: Option<String>,
+    /// Do not ask
+    #[arg(long)]
+    pub auto_approve: bool,
 }
 
 /// Arguments of `restore`.

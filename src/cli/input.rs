@@ -5,6 +5,7 @@ use crate::cli::output::{self, Terminal};
 use crate::cli::world;
 use crate::model::strategy::Strategy;
 use crate::plan_file::{self, UnsetEnv, diagnostic};
+use crate::render::event::Level;
 use std::collections::BTreeMap;
 use std::{fs, io};
 
@@ -86,7 +87,10 @@ pub fn strategy(
         Ok(parsed) => {
             if !parsed.warnings.is_empty() {
                 let (color, width) = (terminal.color_err, terminal.width);
-                output::say(&diagnostic::report(&parsed.warnings, color, width));
+                output::report(
+                    Level::Warning,
+                    &diagnostic::report(&parsed.warnings, color, width),
+                );
             }
             Ok(parsed.strategy)
         }
@@ -97,7 +101,7 @@ pub fn strategy(
 /// Shows every problem of a plan file; what remains to be said is how many.
 pub fn show_error(path: &str, error: &plan_file::PlanFileError, terminal: &Terminal) -> Trouble {
     let report = diagnostic::report(&error.problems, terminal.color_err, terminal.width);
-    output::say(&report);
+    output::report(Level::Error, &report);
     Trouble::new(Exit::Error, format!("{path}: {error}"))
 }
 

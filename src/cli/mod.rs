@@ -10,17 +10,22 @@ mod foresee;
 mod health;
 mod holdings;
 mod input;
+mod journal;
 mod key;
+mod lock;
 mod monitor;
 mod more;
 mod output;
 mod places;
 mod plan;
+mod process;
 mod prune;
 mod read;
+mod refresh;
 mod restore;
 mod search;
 mod signals;
+mod state;
 mod survey;
 mod validate;
 mod world;
@@ -78,6 +83,7 @@ pub fn main() -> ExitCode {
         terminal: Terminal::new(color),
         global: arguments.global,
     };
+    output::configure(&context.global);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
@@ -111,15 +117,10 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Trouble> 
             component,
             method,
             tag,
+            locking,
         } => {
-            apply::backup(
-                &file,
-                &component,
-                method.as_deref(),
-                tag.as_deref(),
-                context,
-            )
-            .await
+            let what = (component.as_str(), method.as_deref(), tag.as_deref());
+            apply::backup(&file, what, locking, context).await
         }
         Command::List {
             file,
@@ -174,6 +175,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Trouble> 
         Command::Schema { format } => more::print_schema(format),
         Command::Explain(arguments) => foresee::explain(&arguments, context).await,
         Command::Graph { plan, drawn_as } => more::graph(&plan, drawn_as, context).await,
+        Command::Unlock(arguments) => lock::unlock(&arguments, context).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "ccb", &mut script);

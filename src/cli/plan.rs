@@ -5,7 +5,7 @@ use crate::cli::args::{Format, PlanArguments, Selection};
 use crate::cli::exit::{Exit, Trouble};
 use crate::cli::places::{self, Places};
 use crate::cli::world::{self, Commands};
-use crate::cli::{Context, around, input, output};
+use crate::cli::{Context, around, input, output, refresh};
 use crate::model::ids::Address;
 use crate::model::inventory::Inventory;
 use crate::model::strategy::Strategy;
@@ -30,10 +30,13 @@ pub async fn planned(
     )?;
     let inventory = match &arguments.inventory {
         Some(path) => read_inventory(path)?,
-        None => {
+        None if arguments.refresh => {
             let places = places::open_all(&strategy, Commands::Refuse).await?;
-            observe(places).await
+            let inventory = observe(&places).await;
+            refresh::keep(&arguments.file, &strategy, &inventory);
+            inventory
         }
+        None => refresh::last_seen(&arguments.file, &strategy)?,
     };
     if let Some(path) = &arguments.inventory_out {
         write_file(path, &render::output::json(&inventory))?;
@@ -50,6 +53,9 @@ pub async fn planned(
 
 /// Plans.
 pub async fn run(arguments: &PlanArguments, context: &Context) -> Result<Exit, Trouble> {
+    if arguments.refresh_only {
+        return refresh::only(arguments, context).await;
+    }
     let (plan, strategy) = planned(arguments, context).await?;
     let format = if arguments.json {
         Format::Json
@@ -134,8 +140,10 @@ pub fn request(selection: &Selection) -> plan::Request {
 }
 
 /// What the destinations hold.
-pub async fn observe(places: Places) -> Inventory {
-    let opened = places.into_iter().map(|(name, place)| (name, place.opened));
+pub async fn observe(places: &Places) -> Inventory {
+    let opened = places
+        .iter()
+        .map(|(name, place)| (name.clone(), place.opened.clone()));
     observe::inventory(&opened.collect()).await
 }
 

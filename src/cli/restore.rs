@@ -57,7 +57,8 @@ async fn restore_files(
             to_minute(manifest.started),
             target.display()
         );
-        approve::ask(&question, "say where to with --to, or add --auto-approve")?;
+        let how_else = "say where to with --to, or add --auto-approve";
+        approve::ask(context.global.input, &question, how_else)?;
     }
     let request = Request {
         target: target.clone(),

@@ -72,12 +72,21 @@ pub fn surroundings() -> Surroundings {
 
 /// `CCB_CACHE_DIR`, else the user's cache folder; none when there is neither.
 fn cache_dir() -> Option<PathBuf> {
+    users_folder("CCB_CACHE_DIR", "XDG_CACHE_HOME", ".cache")
+}
+
+/// `CCB_STATE_DIR`, else the user's folder for state; none when there is neither.
+pub fn state_dir() -> Option<PathBuf> {
+    users_folder("CCB_STATE_DIR", "XDG_STATE_HOME", ".local/state")
+}
+
+fn users_folder(own: &str, users: &str, below_home: &str) -> Option<PathBuf> {
     let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
-    if let Some(own) = set("CCB_CACHE_DIR") {
+    if let Some(own) = set(own) {
         return Some(own.into());
     }
-    let users = set("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = || set("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let users = set(users).map(PathBuf::from);
+    let home = || set("HOME").map(|home| PathBuf::from(home).join(below_home));
     users.or_else(home).map(|folder| folder.join("ccb"))
 }
 

@@ -3,6 +3,7 @@
 //! the environment or a random number, and nothing here decides.
 
 pub mod difference;
+pub mod holder;
 pub mod ids;
 pub mod inventory;
 pub mod records;

@@ -79,14 +79,16 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// The root of its tree, with the metadata it had; with plain ones where none were recorded.
+    /// The root of its tree, with the metadata it had. Where none were recorded, it is for its owner only, and
+    /// whose it was is left open.
     pub fn root_node(&self) -> Node {
         let recorded = self.source.get("root").cloned();
         let facts = recorded.and_then(|facts| serde_json::from_value::<RootFacts>(facts).ok());
         let plain = RootFacts {
-            mode: 0o755,
-            uid: 0,
-            gid: 0,
+            mode: 0o700,
+            // What the kernel takes for "leave it".
+            uid: u32::MAX,
+            gid: u32::MAX,
             mtime_ns: i64::try_from(self.started.as_nanosecond()).unwrap_or(0),
         };
         facts.unwrap_or(plain).node(self.root)

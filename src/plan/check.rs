@@ -21,6 +21,7 @@ use crate::plan::document::{Finding, Plan};
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
+pub(crate) use paths::is_loopback;
 pub use removal::forgotten;
 pub(crate) use verification::restore_target;
 
@@ -51,14 +52,25 @@ pub fn check_strategy(strategy: &Strategy, around: &Surroundings, at: AsOf) -> V
 }
 
 /// What the rules say about a plan and the inventory that it was made on. Worst first, then by address
-/// and rule.
-pub fn check_plan(strategy: &Strategy, inventory: &Inventory, plan: &Plan) -> Vec<Finding> {
+/// and rule. `allow_forget` is how many backups this run may forget, instead of the plan file's limit.
+pub fn check_plan(
+    strategy: &Strategy,
+    inventory: &Inventory,
+    plan: &Plan,
+    allow_forget: Option<u64>,
+) -> Vec<Finding> {
     let mut broken = Vec::new();
-    broken.extend(removal::check(strategy, inventory, plan));
+    broken.extend(removal::check(strategy, inventory, plan, allow_forget));
     broken.extend(verification::overdue(strategy, inventory, plan));
     broken.extend(upkeep::check(strategy, inventory, plan));
     broken.extend(copies::missing(strategy, plan));
     settle(strategy, plan.at, broken)
+}
+
+/// Whether breaking `rule` at `address` would stop an apply: for what only shows when something is done.
+pub fn would_block(strategy: &Strategy, at: AsOf, rule: &'static str, address: Address) -> bool {
+    let broken = Broken::new(rule, address, "", "");
+    levels::finding(strategy, at, broken).is_some_and(|finding| finding.blocks())
 }
 
 /// Puts findings in their order: worst first, then by address and rule. What is waived comes last.

@@ -21,6 +21,7 @@ mod matching;
 pub mod play;
 pub mod proving;
 mod prune;
+pub mod refresh;
 pub mod report;
 pub mod request;
 pub mod saved;

@@ -5,6 +5,7 @@ use crate::model::ids::{Address, BackupId, Digest, RunId};
 use crate::plan::document::StepId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// A whole run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +98,74 @@ pub enum FailureKind {
     Locked,
     /// Anything else.
     Other,
+}
+
+/// What a run came to, in numbers. A backup that goes from three destinations is one backup, as in the plan's
+/// last line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Counts {
+    pub backed_up: u64,
+    pub copied: u64,
+    pub verified: u64,
+    pub exported: u64,
+    /// Repositories that were made, and settings of sources that were changed.
+    pub changed: u64,
+    pub forgotten: u64,
+    pub pruned: u64,
+    pub failed: u64,
+    /// Steps that were not tried.
+    pub not_run: u64,
+    /// Things that could not be read: the backups without them are marked incomplete.
+    pub left_out: u64,
+    /// Bytes of sources that were looked at.
+    pub read_bytes: u64,
+    /// Bytes that were added to stores.
+    pub stored_bytes: u64,
+    /// Bytes that were removed from stores.
+    pub freed_bytes: u64,
+}
+
+impl Counts {
+    /// Of a run.
+    pub fn of(report: &RunReport) -> Self {
+        let mut counts = Self::default();
+        let mut forgotten = BTreeSet::new();
+        for step in &report.steps {
+            match &step.outcome {
+                Outcome::Done(done) => {
+                    counts.add(&step.verb, done);
+                    if step.verb == "forget" {
+                        // Without an id it counts for itself.
+                        forgotten.insert(done.backup.ok_or(step.id));
+                    }
+                }
+                Outcome::Failed(_) => counts.failed += 1,
+                Outcome::Skipped { .. } | Outcome::NotReached => counts.not_run += 1,
+            }
+        }
+        counts.forgotten = forgotten.len() as u64;
+        counts
+    }
+
+    fn add(&mut self, verb: &str, done: &Done) {
+        match verb {
+            "back up" => self.backed_up += 1,
+            "copy" => self.copied += 1,
+            "verify" => self.verified += 1,
+            "export" => self.exported += 1,
+            "change" | "initialize" => self.changed += 1,
+            "prune" => self.pruned += 1,
+            _ => {}
+        }
+        let stored = match verb {
+            "prune" => &mut self.freed_bytes,
+            _ => &mut self.stored_bytes,
+        };
+        *stored = stored.saturating_add(done.stored_bytes);
+        self.read_bytes = self.read_bytes.saturating_add(done.read_bytes);
+        self.left_out = self.left_out.saturating_add(done.left_out_count);
+    }
 }
 
 impl RunReport {

@@ -12,6 +12,8 @@ pub struct Request {
     pub target: Vec<Address>,
     /// All but these, and what needs them.
     pub exclude: Vec<Address>,
+    /// How many backups this run may forget, instead of the plan file's limit.
+    pub allow_forget: Option<u64>,
 }
 
 /// A backup that somebody asks for.

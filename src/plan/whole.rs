@@ -28,7 +28,9 @@ pub fn plan_with_checks(
     }
     made.summary = Summary::of(&made.steps, &made.held);
     made.findings = check_strategy(strategy, around, at);
-    made.findings.extend(check_plan(strategy, inventory, &made));
+    let allow = request.allow_forget;
+    made.findings
+        .extend(check_plan(strategy, inventory, &made, allow));
     sort(&mut made.findings);
     Ok(made)
 }

@@ -3,6 +3,7 @@
 //! arguments; nothing here reads or prints.
 
 pub mod escape;
+pub mod event;
 pub mod github;
 pub mod graph;
 pub mod listing;

@@ -2,14 +2,15 @@
 
 use crate::model::units::Size;
 use crate::plan::document::{Plan, Step, StepId};
-use crate::plan::report::{Done, Outcome, RunReport, StepReport};
+use crate::plan::report::{Counts, Done, Outcome, RunReport, StepReport};
 use crate::render::Look;
 use crate::render::escape::line;
+use crate::render::event::Progress;
 use crate::render::paint::Tint;
 use crate::render::words;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Things that could not be read which are named; the rest are counted.
 const LEFT_OUT_SHOWN: usize = 10;
@@ -49,16 +50,52 @@ pub fn summary(report: &RunReport, look: &Look) -> String {
     } else {
         ("Apply incomplete!", Tint::BoldRed)
     };
-    out += &format!("{} {}\n", look.paint(tint, head), counts(report));
-    out += &totals(report);
+    let of = Counts::of(report);
+    out += &format!("{} {}\n", look.paint(tint, head), counts(&of));
+    out += &totals(report, &of);
     if !complete {
         out += &next(report);
     }
     out
 }
 
+/// `02:20:31 + postgres dump -> primary  running  120 files, 411 MiB of ~900 MiB, 38.0 MiB/s, ~13s left`, without a
+/// newline.
+pub fn progress_line(
+    at: Timestamp,
+    plan: &Plan,
+    step: &Step,
+    progress: &Progress,
+    look: &Look,
+) -> String {
+    let mut parts = Vec::new();
+    if progress.files > 0 {
+        parts.push(words::count(progress.files, "file"));
+    }
+    let of = progress.total_bytes.map_or(String::new(), |total| {
+        format!(" of {}", words::about(total))
+    });
+    parts.push(format!("{}{of}", Size(progress.bytes)));
+    if progress.bytes > 0 {
+        parts.push(format!("{}/s", Size(progress.bytes_per_second)));
+    }
+    if let Some(seconds) = progress.seconds_left {
+        parts.push(format!(
+            "~{} left",
+            words::took(seconds.saturating_mul(1000))
+        ));
+    }
+    let (sign, what) = (words::sign(&step.action), words::object(plan, step));
+    row(at, sign, &what, "running", &parts.join(", "), look)
+}
+
 /// The report as JSON, as `schemas/report.v1.json` says: sorted keys, one trailing newline.
 pub fn json(report: &RunReport) -> String {
+    value(report).to_string() + "\n"
+}
+
+/// The same as a value, for what it is a part of.
+pub fn value(report: &RunReport) -> Value {
     // Plain data with string keys has no way to fail.
     let mut value = serde_json::to_value(report).expect("a report is plain data");
     if let Value::Object(members) = &mut value {
@@ -66,7 +103,7 @@ pub fn json(report: &RunReport) -> String {
         members.insert("kind".into(), json!("report"));
         members.insert("complete".into(), json!(report.is_complete()));
     }
-    value.to_string() + "\n"
+    value
 }
 
 fn row(at: Timestamp, sign: char, what: &str, word: &str, rest: &str, look: &Look) -> String {
@@ -149,70 +186,35 @@ fn trouble(step: &StepReport, look: &Look) -> String {
 }
 
 /// `2 backed up, 7 copied, … 1 failed, 12 not run.` Always all but what was not run.
-fn counts(report: &RunReport) -> String {
-    let mut done: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut forgotten = BTreeSet::new();
-    let mut not_run = 0;
-    for step in &report.steps {
-        match &step.outcome {
-            // A backup that goes from three destinations is one backup, as in the plan's last line.
-            Outcome::Done(Done {
-                backup: Some(id), ..
-            }) if step.verb == "forget" => {
-                forgotten.insert(*id);
-            }
-            Outcome::Done(_) => *done.entry(verb_counted(&step.verb)).or_default() += 1,
-            Outcome::Failed(_) => {}
-            Outcome::Skipped { .. } | Outcome::NotReached => not_run += 1,
-        }
-    }
-    let of = |verb: &str| done.get(verb).copied().unwrap_or(0);
+fn counts(of: &Counts) -> String {
     let mut text = format!(
         "{} backed up, {} copied, {} verified, {} exported, {} changed, {} forgotten, {} pruned, {} failed",
-        of("back up"),
-        of("copy"),
-        of("verify"),
-        of("export"),
-        of("change"),
-        of("forget") + forgotten.len() as u64,
-        of("prune"),
-        report.failed()
+        of.backed_up,
+        of.copied,
+        of.verified,
+        of.exported,
+        of.changed,
+        of.forgotten,
+        of.pruned,
+        of.failed
     );
-    if not_run > 0 {
-        text += &format!(", {not_run} not run");
+    if of.not_run > 0 {
+        text += &format!(", {} not run", of.not_run);
     }
     text + "."
 }
 
-fn verb_counted(verb: &str) -> &str {
-    if verb == "initialize" { "change" } else { verb }
-}
-
 /// `  411 MiB read, 84.2 MiB stored, 1m54s.`
-fn totals(report: &RunReport) -> String {
-    let done = report.steps.iter().filter_map(|step| match &step.outcome {
-        Outcome::Done(done) => Some((step.verb.as_str(), done)),
-        _ => None,
-    });
-    let (mut read, mut stored, mut freed) = (0u64, 0u64, 0u64);
-    for (verb, done) in done {
-        read = read.saturating_add(done.read_bytes);
-        let total = if verb == "prune" {
-            &mut freed
-        } else {
-            &mut stored
-        };
-        *total = total.saturating_add(done.stored_bytes);
-    }
-    let freed = match freed {
+fn totals(report: &RunReport, of: &Counts) -> String {
+    let freed = match of.freed_bytes {
         0 => String::new(),
         bytes => format!("{} freed, ", Size(bytes)),
     };
     let ms = report.finished.duration_since(report.started).as_millis();
     format!(
         "  {} read, {} stored, {freed}{}.\n",
-        Size(read),
-        Size(stored),
+        Size(of.read_bytes),
+        Size(of.stored_bytes),
         words::took(u64::try_from(ms).unwrap_or(0))
     )
 }

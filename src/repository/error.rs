@@ -143,6 +143,9 @@ pub enum RepositoryError {
     /// Somebody else changed the keys at the same time.
     #[error("the keys were rotated by somebody else meanwhile; run again")]
     KeysChanged,
+    /// Others took and gave back the lock so often meanwhile that it was never free.
+    #[error("take the lock: others are always faster; run again")]
+    LockContended,
     /// The work was given up before its end.
     #[error("interrupted")]
     Interrupted,

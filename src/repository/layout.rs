@@ -19,6 +19,7 @@ pub(crate) const PROBES: &str = "probes/";
 pub(crate) const CHECKS: &str = "checks/";
 /// Ends of sessions that tidy up and commit no backup. No component is called so.
 pub(crate) const REPACKS: &str = "backups/_repack/";
+pub(crate) const LOCKS: &str = "locks/";
 
 /// What stands under the key of a backup whose session was ended by a prune.
 pub(crate) const REVOKED: &[u8] = b"REVOKED\n";
@@ -170,6 +171,16 @@ pub(crate) fn annotated(key: &Key) -> Option<BackupId> {
 
 pub(crate) fn run(started: Timestamp, run: &RunId) -> Key {
     key(format!("{RUNS}{}-{run}", instant(started)))
+}
+
+pub(crate) fn lock(number: u64, part: &str) -> Key {
+    key(format!("{LOCKS}{number}/{part}"))
+}
+
+/// The number of the lock that the object under `key` is a part of.
+pub(crate) fn lock_number(key: &Key) -> Option<u64> {
+    let (number, _) = key.as_str().strip_prefix(LOCKS)?.split_once('/')?;
+    number.parse().ok()
 }
 
 /// `20260131T235959Z`: sorts as time does.

@@ -135,6 +135,7 @@ impl Repository {
         }
         segments::remove_superseded(self, grace).await?;
         trash::remove_sessions(self, grace).await?;
+        self.remove_old_locks().await?;
         report.tidied = old::remove_old(self, grace).await?;
         Ok(report)
     }

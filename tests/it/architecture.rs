@@ -32,11 +32,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "verify",
         ],
     ),
+    ("notify", &["model", "plan"]),
     (
         "cli",
         &[
             "apply",
             "model",
+            "notify",
             "observe",
             "plan",
             "plan_file",

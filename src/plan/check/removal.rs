@@ -13,10 +13,18 @@ use std::collections::BTreeSet;
 
 type Copy<'a> = (&'a DestinationName, &'a Held);
 
-pub(crate) fn check(strategy: &Strategy, inventory: &Inventory, plan: &Plan) -> Vec<Broken> {
+pub(crate) fn check(
+    strategy: &Strategy,
+    inventory: &Inventory,
+    plan: &Plan,
+    allow_forget: Option<u64>,
+) -> Vec<Broken> {
     let removal = Removal::of(inventory, plan);
     let mut broken = Vec::new();
-    broken.extend(beyond_limit(strategy, inventory, plan));
+    broken.extend(match allow_forget {
+        Some(limit) => beyond_allowance(strategy, plan, limit),
+        None => beyond_limit(strategy, inventory, plan),
+    });
     for component in &strategy.components {
         let copies = removal.copies_of(component);
         broken.extend(removal.unverified(component, &copies));
@@ -98,7 +106,20 @@ fn forgets(plan: &Plan) -> impl Iterator<Item = (StepId, BackupId, &DestinationN
     })
 }
 
-/// CCB213.
+/// CCB213, against the number that was given for this run.
+fn beyond_allowance(strategy: &Strategy, plan: &Plan, limit: u64) -> Option<Broken> {
+    let gone = forgotten(plan);
+    (gone > limit).then(|| {
+        Broken::new(
+            "CCB213",
+            standing(strategy, Address("apply.forget-limit".to_owned())),
+            format!("plan forgets {gone} backups, this run may forget {limit}"),
+            format!("check the keep rules; if it is meant: ccb apply --allow-forget={gone}"),
+        )
+    })
+}
+
+/// CCB213, against the plan file.
 fn beyond_limit(strategy: &Strategy, inventory: &Inventory, plan: &Plan) -> Option<Broken> {
     let held: BTreeSet<BackupId> = inventory
         .destinations

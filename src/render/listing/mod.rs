@@ -8,4 +8,5 @@ pub mod differences;
 pub mod explain;
 pub mod health;
 pub mod pruned;
+pub mod refresh;
 pub mod simulation;

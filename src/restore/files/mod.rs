@@ -27,7 +27,8 @@ use std::path::PathBuf;
 /// What to restore, and how.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// The directory that stands for the root of the backup. Made when it is missing.
+    /// The directory that stands for the root of the backup. Made when it is missing, and then given the
+    /// root's own mode, owner and time at the end; one that is there keeps its own.
     pub target: PathBuf,
     /// Paths in the backup, parts joined with `/`; empty restores everything.
     pub paths: Vec<Vec<u8>>,

@@ -14,9 +14,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-/// An open target; `None` on a dry run into a directory that is not there.
+/// An open target.
 #[derive(Debug)]
-pub(crate) struct Target(Option<OwnedFd>);
+pub(crate) struct Target {
+    /// `None` on a dry run into a directory that is not there.
+    root: Option<OwnedFd>,
+    /// It was not there before.
+    was_made: bool,
+}
 
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
@@ -24,13 +29,18 @@ const DIRECTORY: OFlags = OFlags::RDONLY
 
 impl Target {
     pub(crate) fn open(path: &Path, dry_run: bool) -> io::Result<Self> {
-        if !dry_run {
-            make(path)?;
-        }
-        match openat(CWD, path, DIRECTORY, Mode::empty()) {
-            Err(Errno::NOENT) if dry_run => Ok(Self(None)),
-            opened => Ok(Self(Some(opened?))),
-        }
+        let was_made = !dry_run && make(path)?;
+        let root = match openat(CWD, path, DIRECTORY, Mode::empty()) {
+            Err(Errno::NOENT) if dry_run => None,
+            opened => Some(opened?),
+        };
+        Ok(Self { root, was_made })
+    }
+
+    /// Whether it was made for this restore: then it gets the metadata that the root had, as every directory
+    /// that a restore makes. One that was there keeps its own.
+    pub(crate) fn was_made(&self) -> bool {
+        self.was_made
     }
 
     /// Opens a directory of the target.
@@ -39,19 +49,20 @@ impl Target {
     }
 
     pub(crate) fn open_at(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
-        let root = self.0.as_ref().ok_or(Errno::NOENT)?;
+        let root = self.root.as_ref().ok_or(Errno::NOENT)?;
         open_beneath(root, path, flags, Links::Refuse)
     }
 
     /// Makes what was written survive a power cut.
     pub(crate) fn sync(&self) -> Result<(), Errno> {
-        self.0.as_ref().map_or(Ok(()), rustix::fs::syncfs)
+        self.root.as_ref().map_or(Ok(()), rustix::fs::syncfs)
     }
 }
 
-/// Makes the target if it is missing, so that only this user can look into it: what it once held is not
-/// for everyone because its new place is.
-fn make(path: &Path) -> io::Result<()> {
+/// Makes the target if it is missing, and says whether it was. Only this user can look into it until it is
+/// complete, and for good when the backup does not say who could: what it once held is not for everyone
+/// because its new place is.
+fn make(path: &Path) -> io::Result<bool> {
     if let Some(parent) = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
@@ -59,8 +70,8 @@ fn make(path: &Path) -> io::Result<()> {
         fs::create_dir_all(parent)?;
     }
     match fs::DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        made => made,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        made => made.map(|()| true),
     }
 }
 

@@ -111,8 +111,8 @@ impl<'a> Restorer<'a> {
 
     pub(crate) async fn run(mut self, root: &Node) -> Result<Report, RestoreError> {
         let mut levels = Vec::new();
-        // A backup holds what is in its root, not the root's own mode and owner: the target keeps its own.
-        self.enter(Vec::new(), root.clone(), false, &mut levels)
+        let was_made = self.shared.target.was_made();
+        self.enter(Vec::new(), root.clone(), was_made, &mut levels)
             .await;
         while let Some(level) = levels.last_mut() {
             match level.entries.next() {

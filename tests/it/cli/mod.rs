@@ -1,10 +1,16 @@
 //! Tests of `cli`: the program itself, as a person runs it.
 
+mod events;
+mod faults;
 mod key;
+mod locks;
+mod notify;
 mod prune;
 mod reading;
 mod redis;
+mod resume;
 mod round_trip;
+mod started;
 mod trouble;
 
 use std::path::Path;
@@ -12,32 +18,42 @@ use std::process::{Command, Output};
 
 /// Runs `ccb` in `folder`, with nothing of this machine's settings.
 fn ccb(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_ccb"))
+    let output = under(&[], folder, arguments).output();
+    output.expect("ccb can be started")
+}
+
+/// `ccb` in `folder`, started by `starter`: `strace -f …`, `unshare -m …`.
+fn under(starter: &[&str], folder: &Path, arguments: &[&str]) -> Command {
+    let mut words = starter.iter().chain([&env!("CARGO_BIN_EXE_ccb")]);
+    let mut command = Command::new(words.next().expect("there is at least ccb"));
+    command
+        .args(words)
         .args(arguments)
         .current_dir(folder)
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("CCB_CACHE_DIR", folder.join("cache"))
+        .env("CCB_STATE_DIR", folder.join("state"))
         .env("CCB_USER", "ana")
-        .env("KEY", "correct horse battery staple")
-        .output()
-        .expect("ccb can be started")
+        .env("KEY", "correct horse battery staple");
+    command
+}
+
+/// Runs a command: its exit code, none when it was killed, and what it said on both streams.
+fn outcome(command: &mut Command) -> (Option<i32>, String) {
+    let output = command.output().expect("it can be started");
+    let said = [output.stdout, output.stderr].concat();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
 }
 
 /// Runs `ccb`, which must end with `code`, and gives what it printed on both streams.
 fn expect(folder: &Path, code: i32, arguments: &[&str]) -> String {
-    let output = ccb(folder, arguments);
-    let text = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert_eq!(
-        output.status.code(),
-        Some(code),
-        "ccb {arguments:?}\n{text}"
-    );
-    text
+    let (ended, said) = outcome(&mut under(&[], folder, arguments));
+    assert_eq!(ended, Some(code), "ccb {arguments:?}\n{said}");
+    said
 }
 
 /// A folder with a tree to protect and a plan file for it.

@@ -309,7 +309,7 @@ const KEEPING_PLANS: &[Kept] = &[
 #[test]
 fn each_rule_about_plans_is_broken_where_it_should_be() {
     for (rule, inventory, plan, address, message) in BREAKING_PLANS {
-        let all = check_plan(&sound(), &inventory(), &plan());
+        let all = check_plan(&sound(), &inventory(), &plan(), None);
         let found = of(rule, &all);
         assert_eq!(found.len(), 1, "{rule}: {message}: {all:#?}");
         assert_eq!(
@@ -322,7 +322,7 @@ fn each_rule_about_plans_is_broken_where_it_should_be() {
 #[test]
 fn each_rule_about_plans_is_silent_where_it_is_kept() {
     for (number, (rule, inventory, plan)) in KEEPING_PLANS.iter().enumerate() {
-        let all = check_plan(&sound(), &inventory(), &plan());
+        let all = check_plan(&sound(), &inventory(), &plan(), None);
         assert_eq!(
             of(rule, &all),
             Vec::<&Finding>::new(),
@@ -353,7 +353,7 @@ fn the_third_failure_in_a_row_stops_a_production_plan() {
     let failures = |days: &[&'static str], preset: Option<Preset>| {
         let runs: Vec<_> = days.iter().map(|day| (*day, StepOutcome::Failed)).collect();
         let strategy = bent(|s| s.policy.preset = preset);
-        let all = check_plan(&strategy, &with_runs(&runs), &nothing());
+        let all = check_plan(&strategy, &with_runs(&runs), &nothing(), None);
         of("CCB209", &all).first().map(|f| f.level)
     };
     let days = [
@@ -377,7 +377,7 @@ fn the_policy_says_how_long_ago_the_last_restore_test_may_be() {
         });
     });
     let inventory = at_primary(&[tested(1, "2026-11-10T02:07:00Z")]);
-    let all = check_plan(&strategy, &inventory, &nothing());
+    let all = check_plan(&strategy, &inventory, &nothing(), None);
     let found = of("CCB206", &all)[0];
     assert_eq!(found.level, Level::Warn);
     assert_eq!(
@@ -396,7 +396,7 @@ fn backups_under_an_earlier_name_are_the_components_own() {
         db(s).name = name("database");
         db(s).moved_from = vec![name("db")];
     });
-    let all = check_plan(&strategy, &many(2), &forgetting(2));
+    let all = check_plan(&strategy, &many(2), &forgetting(2), None);
     assert_eq!(
         of("CCB214", &all)[0].message,
         "would remove the last complete backup of component.database"
@@ -406,9 +406,30 @@ fn backups_under_an_earlier_name_are_the_components_own() {
 #[test]
 fn a_limit_can_be_raised_in_the_plan_file() {
     let strategy = bent(|s| s.apply.forget_limit_count = 100);
-    let all = check_plan(&strategy, &many(50), &forgetting(21));
+    let all = check_plan(&strategy, &many(50), &forgetting(21), None);
     assert_eq!(of("CCB213", &all), Vec::<&Finding>::new());
     let strategy = bent(|s| s.apply.forget_limit_percent = Percent(60));
-    let all = check_plan(&strategy, &many(10), &forgetting(6));
+    let all = check_plan(&strategy, &many(10), &forgetting(6), None);
     assert_eq!(of("CCB213", &all), Vec::<&Finding>::new());
+}
+
+#[test]
+fn an_allowance_replaces_the_limit_for_one_run_in_both_directions() {
+    let strategy = sound();
+    let broken = |gone: u8, allowed: Option<u64>| {
+        let all = check_plan(&strategy, &many(50), &forgetting(gone), allowed);
+        let found = all.iter().find(|finding| finding.rule == "CCB213");
+        found.map(|finding| finding.message.clone())
+    };
+    assert!(broken(30, None).is_some());
+    assert_eq!(broken(30, Some(30)), None);
+    assert_eq!(
+        broken(30, Some(29)).as_deref(),
+        Some("plan forgets 30 backups, this run may forget 29")
+    );
+    assert_eq!(broken(3, None), None);
+    assert!(
+        broken(3, Some(2)).is_some(),
+        "less than the limit counts, too"
+    );
 }

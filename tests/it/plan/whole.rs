@@ -98,7 +98,7 @@ fn a_limit_that_stands_in_no_line_points_at_the_plan() {
     let strategy = parse_committed("plans/quickstart.kdl").unwrap().strategy;
     let one = inventory(&[("local", &[held(1, TAKEN)])]);
     let forgets = bare(vec![(forget(1, "local"), vec![])]);
-    let findings = check_plan(&strategy, &one, &forgets);
+    let findings = check_plan(&strategy, &one, &forgets, None);
     let limit = findings.iter().find(|f| f.rule == "CCB213").unwrap();
     assert_eq!(limit.address, Address("plan".to_owned()));
     assert!(strategy.place(&limit.address).is_some());

@@ -7,6 +7,7 @@ mod format;
 pub(crate) mod given;
 mod keys;
 mod listing;
+mod lock;
 mod open;
 mod pruning;
 mod rotation;

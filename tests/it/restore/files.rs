@@ -180,6 +180,41 @@ async fn a_target_that_is_made_is_private_and_one_that_is_there_stays_as_it_is()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_is_made_gets_what_the_root_had_at_the_very_end() {
+    let source = TempDir::new().expect("a directory");
+    write(source.path(), "dir/a", b"x");
+    let mut backup = back_up(source.path()).await;
+    // No right to write into it: everything that is in it must be there before.
+    (backup.root.mode, backup.root.mtime_ns) = (0o2551, 1_000_000_000_123_456_789);
+    let target = TempDir::new().expect("a directory");
+    fs::set_permissions(target.path(), fs::Permissions::from_mode(0o751)).expect("set");
+    let new = target.path().join("new");
+    well(&backup, &request(&new)).await;
+    let meta = fs::metadata(&new).expect("there");
+    assert_eq!(meta.mode() & 0o7777, 0o2551);
+    assert_eq!(
+        (meta.mtime(), meta.mtime_nsec()),
+        (1_000_000_000, 123_456_789)
+    );
+    assert_eq!(fs::read(new.join("dir/a")).expect("read"), b"x");
+
+    let mut part = request(&target.path().join("part"));
+    part.paths = vec![b"dir/a".to_vec()];
+    well(&backup, &part).await;
+    let meta = fs::metadata(target.path().join("part")).expect("there");
+    assert_eq!(
+        meta.mode() & 0o7777,
+        0o2551,
+        "it was made for a part of it, too"
+    );
+    well(&backup, &request(target.path())).await;
+    assert_eq!(
+        fs::metadata(target.path()).expect("there").mode() & 0o7777,
+        0o751
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_tells_all_and_writes_nothing() {
     let source = TempDir::new().expect("a directory");
     for path in ["a/x", "a/y", "b"] {

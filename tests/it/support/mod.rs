@@ -2,6 +2,7 @@
 
 pub(crate) mod captured;
 pub(crate) mod facts;
+pub(crate) mod http;
 pub(crate) mod plan;
 pub(crate) mod play;
 pub(crate) mod postgres;

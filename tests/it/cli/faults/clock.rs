@@ -1,0 +1,45 @@
+//! Clocks that are wrong by years, in both directions, on one run among good ones.
+
+use crate::cli::faults::{APPLY, BACKUP, Ground};
+
+fn keeps_everything_through(shift: &str) {
+    let ground = Ground::applied();
+    let before = ground.backups();
+    for arguments in [APPLY, BACKUP] {
+        let (code, said) = ground.run(&["faketime", shift], arguments);
+        assert!(
+            !said.contains("forgotten, 0 pruned") || said.contains(" 0 forgotten"),
+            "{said}"
+        );
+        assert!(
+            [Some(0), Some(3)].contains(&code),
+            "{shift}: {code:?} {said}"
+        );
+    }
+    let after = ground.backups();
+    for id in &before {
+        assert!(after.contains(id), "{shift}: {id} is gone");
+    }
+    ground.nothing_is_lost(shift);
+    // The clock is right again.
+    let (code, said) = ground.run(&[], APPLY);
+    assert!(
+        [Some(0), Some(3)].contains(&code),
+        "{shift}: {code:?} {said}"
+    );
+    let (code, said) = ground.run(&[], BACKUP);
+    assert_eq!(code, Some(0), "{shift}: {said}");
+    ground.nothing_is_lost(shift);
+    let checked = ground.expect(0, &["check", "plan.kdl", "--level", "3"]);
+    assert!(checked.contains("no damage found"), "{checked}");
+}
+
+#[test]
+fn a_clock_ten_years_in_the_past_loses_nothing() {
+    keeps_everything_through("10 years ago");
+}
+
+#[test]
+fn a_clock_ten_years_in_the_future_loses_nothing() {
+    keeps_everything_through("10 years");
+}
