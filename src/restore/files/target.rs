@@ -6,6 +6,7 @@ use rustix::fs::{
     AtFlags, CWD, Mode, OFlags, RenameFlags, mkdirat, openat, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
+use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -13,10 +14,19 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// An open target; `None` on a dry run into a directory that is not there.
+/// An open target.
 #[derive(Debug)]
-pub(crate) struct Target(Option<OwnedFd>);
+pub(crate) struct Target {
+    /// `None` on a dry run into a directory that is not there.
+    root: Option<OwnedFd>,
+    /// Directories that were opened lately, newest last: files that lie together come together.
+    recent: Mutex<VecDeque<(Vec<u8>, Arc<OwnedFd>)>>,
+}
+
+/// Some for each thread that writes files.
+const RECENT_MAX: usize = 8;
 
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
@@ -28,24 +38,39 @@ impl Target {
             make(path)?;
         }
         match openat(CWD, path, DIRECTORY, Mode::empty()) {
-            Err(Errno::NOENT) if dry_run => Ok(Self(None)),
-            opened => Ok(Self(Some(opened?))),
+            Err(Errno::NOENT) if dry_run => Ok(Self::of(None)),
+            opened => Ok(Self::of(Some(opened?))),
         }
     }
 
-    /// Opens a directory of the target.
-    pub(crate) fn directory(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
-        self.open_at(path, DIRECTORY)
+    fn of(root: Option<OwnedFd>) -> Self {
+        let recent = Mutex::default();
+        Self { root, recent }
+    }
+
+    /// Opens a directory of the target, or has it open from a moment ago.
+    pub(crate) fn directory(&self, path: &[u8]) -> Result<Arc<OwnedFd>, Errno> {
+        let recent = || self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, open)) = recent().iter().rev().find(|(known, _)| known == path) {
+            return Ok(open.clone());
+        }
+        let opened = Arc::new(self.open_at(path, DIRECTORY)?);
+        let mut recent = recent();
+        if recent.len() == RECENT_MAX {
+            recent.pop_front();
+        }
+        recent.push_back((path.to_vec(), opened.clone()));
+        Ok(opened)
     }
 
     pub(crate) fn open_at(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
-        let root = self.0.as_ref().ok_or(Errno::NOENT)?;
+        let root = self.root.as_ref().ok_or(Errno::NOENT)?;
         open_beneath(root, path, flags, Links::Refuse)
     }
 
     /// Makes what was written survive a power cut.
     pub(crate) fn sync(&self) -> Result<(), Errno> {
-        self.0.as_ref().map_or(Ok(()), rustix::fs::syncfs)
+        self.root.as_ref().map_or(Ok(()), rustix::fs::syncfs)
     }
 }
 
@@ -127,8 +152,9 @@ pub(crate) fn publish(
         },
         renamed => renamed,
     };
-    // A rename between two names of one file leaves both.
-    if renamed.is_err() || status(directory.as_fd(), temporary).is_ok_and(|left| left.is_some()) {
+    // A rename between two names of one file leaves both; it happens only where a name may be taken.
+    let is_left = || status(directory.as_fd(), temporary).is_ok_and(|left| left.is_some());
+    if renamed.is_err() || (replace && is_left()) {
         discard(directory, temporary);
     }
     renamed
