@@ -25,6 +25,11 @@ pub fn changes(base: &Strategy, now: &Strategy) -> Vec<Change> {
 /// older file, and that rule is named.
 pub fn mark_config_causes(plan: &mut Plan, base_plan: &Plan) {
     let pairs = counterparts(plan, base_plan);
+    let kept_before: BTreeMap<_, _> = base_plan
+        .kept
+        .iter()
+        .map(|kept| (kept.backup, &kept.because))
+        .collect();
     for step in &mut plan.steps {
         if pairs.contains_key(&step.id) || step.cause == Cause::Request {
             continue;
@@ -34,9 +39,8 @@ pub fn mark_config_causes(plan: &mut Plan, base_plan: &Plan) {
             (&step.action, &mut step.because)
             && was.is_none()
         {
-            let kept = base_plan.kept.iter().find(|kept| kept.backup == *backup);
-            *was = kept.and_then(|kept| {
-                kept.because.iter().find_map(|because| match because {
+            *was = kept_before.get(backup).and_then(|because| {
+                because.iter().find_map(|because| match because {
                     KeptBecause::Rule { keep, .. } => Some(*keep),
                     _ => None,
                 })

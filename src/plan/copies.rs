@@ -8,7 +8,7 @@ use crate::plan::document::{Action, BackupRef, Cause, Reason};
 use crate::plan::draft::{Draft, Drafts, Key};
 use crate::plan::world::{Copies, View, World};
 use jiff::Timestamp;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Copies that failed before: the newest run that tried, its tries in the order of the plan.
 #[derive(Debug)]
@@ -66,20 +66,11 @@ pub(crate) fn draft_missing(
     drafts: &mut Drafts,
 ) {
     let id = copies.facts.id;
-    let gone: BTreeSet<&DestinationName> = match copies.at.len() < view.spec.store.len() {
-        true => view
-            .trashed
-            .iter()
-            .filter(|(_, m)| m.id == id)
-            .map(|(d, _)| *d)
-            .collect(),
-        false => BTreeSet::new(),
-    };
     let missing: Vec<&DestinationName> = view
         .spec
         .store
         .iter()
-        .filter(|to| copies.copy_at(to).is_none() && !gone.contains(to))
+        .filter(|to| copies.copy_at(to).is_none() && !view.was_forgotten(&id, to))
         .filter(|to| world.is_seen(to) && world.is_writable(to))
         .collect();
     let in_order = view

@@ -37,6 +37,8 @@ pub(crate) struct View<'a> {
     pub backups: Vec<Copies<'a>>,
     /// Its forgotten backups, and where.
     pub trashed: Vec<(&'a DestinationName, &'a Manifest)>,
+    /// The same by id.
+    forgotten: BTreeSet<(BackupId, &'a DestinationName)>,
 }
 
 /// A backup and where it is.
@@ -85,11 +87,15 @@ impl<'a> World<'a> {
             .iter()
             .enumerate()
             .filter(|(_, spec)| spec.enabled)
-            .map(|(index, spec)| View {
-                spec,
-                index,
-                backups: backups.remove(&index).unwrap_or_default(),
-                trashed: trashed.remove(&index).unwrap_or_default(),
+            .map(|(index, spec)| {
+                let trashed = trashed.remove(&index).unwrap_or_default();
+                View {
+                    spec,
+                    index,
+                    backups: backups.remove(&index).unwrap_or_default(),
+                    forgotten: trashed.iter().map(|(at, m)| (m.id, *at)).collect(),
+                    trashed,
+                }
             })
             .collect();
         Self {
@@ -200,6 +206,10 @@ impl<'a> View<'a> {
     /// `component.NAME.schedule.SCHEDULE`.
     pub(crate) fn schedule_address(&self, schedule: &ScheduleName) -> Address {
         self.address().child("schedule").child(schedule)
+    }
+    /// Whether the backup lies in the trash of that destination.
+    pub(crate) fn was_forgotten(&self, backup: &BackupId, at: &'a DestinationName) -> bool {
+        self.forgotten.contains(&(*backup, at))
     }
     /// Complete backups that are not dated after `at`, newest first.
     pub(crate) fn good(&self, at: Timestamp) -> impl Iterator<Item = &Copies<'a>> {

@@ -245,10 +245,11 @@ fn copies(plan: &Plan, steps: &[&Step]) -> Vec<Line> {
 }
 
 fn missing_copies(plan: &Plan, members: &[(&Step, BackupRef)]) -> Vec<String> {
+    let facts = words::facts(plan);
     let row = |(step, backup): &(&Step, BackupRef)| {
         let mut parts = vec![words::backup(plan, backup)];
         if let BackupRef::Id(id) = backup
-            && let Some((method, started)) = words::facts(plan, id)
+            && let Some((method, started)) = facts.get(id).copied()
         {
             parts.push(format!("{method}  {}", words::instant(started)));
         }

@@ -10,7 +10,7 @@ use crate::plan::document::{
 };
 use crate::render::escape::line;
 use jiff::{Timestamp, tz::TimeZone};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// RFC 3339 to the minute: `2026-11-22T02:00Z`.
 pub(crate) fn instant(at: Timestamp) -> String {
@@ -115,13 +115,11 @@ pub(crate) fn tiers(tiers: &[Tier]) -> String {
     words.join(", ")
 }
 
-/// What is known of an existing backup: its method and when it was taken, where the plan mentions them.
-pub(crate) fn facts(plan: &Plan, id: &BackupId) -> Option<(Method, Timestamp)> {
-    let kept = plan.kept.iter().map(|k| (k.backup, k.method, k.started));
-    let held = plan.held.iter().map(|h| (h.backup, h.method, h.started));
-    kept.chain(held)
-        .find(|(backup, ..)| backup == id)
-        .map(|(_, method, started)| (method, started))
+/// What is known of existing backups: method and when each was taken, where the plan mentions them.
+pub(crate) fn facts(plan: &Plan) -> BTreeMap<BackupId, (Method, Timestamp)> {
+    let kept = plan.kept.iter().map(|k| (k.backup, (k.method, k.started)));
+    let held = plan.held.iter().map(|h| (h.backup, (h.method, h.started)));
+    held.chain(kept).collect()
 }
 
 /// A backup: `9c41d7e0`, or `dump of this run`.

@@ -184,6 +184,11 @@ impl Index {
         places
     }
 
+    /// Length of the blob; all places agree.
+    pub(crate) fn len_of(&self, id: &BlobId) -> Option<u32> {
+        self.entries_of(id).first().map(|entry| entry.len)
+    }
+
     /// How many blobs there are, counting each place.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()

@@ -68,7 +68,7 @@ impl Reader {
 
     /// Length of a blob; `None` when no confirmed pack holds it.
     pub fn blob_len(&self, id: &BlobId) -> Option<u32> {
-        self.0.index.locations(id).first().map(|place| place.len)
+        self.0.index.len_of(id)
     }
 
     /// The id that `data` has as content of a file, whether or not the repository holds it.

@@ -2,7 +2,10 @@
 //! syncs it, renames it without replacing, and syncs the directory, so that a put that returned
 //! survives a power cut and a crashed one leaves nothing that a listing shows.
 
-use crate::store::{Backend, Doing, Key, Kind, Listing, Meta, Put, StoreError, is_part};
+mod direct;
+mod listing;
+
+use crate::store::{Backend, Doing, Key, Kind, Listing, Put, StoreError, is_part};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
@@ -11,13 +14,14 @@ use rustix::{
     io::Errno,
 };
 use std::{
+    collections::BTreeSet,
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io,
     ops::Range,
     os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{
-        Arc, Once,
+        Arc, Mutex, Once, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
@@ -36,6 +40,8 @@ struct Directory {
     root: PathBuf,
     location: String,
     cleaned: Once,
+    /// Folders below the root whose names this process has made durable, or seen to be.
+    durable: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl Local {
@@ -46,6 +52,7 @@ impl Local {
             location: root.display().to_string(),
             root,
             cleaned: Once::new(),
+            durable: Mutex::default(),
         }))
     }
 
@@ -146,8 +153,8 @@ impl Directory {
 
     fn put(&self, key: &Key, body: &[u8], how: Put) -> io::Result<()> {
         let path = self.path(key);
-        let parent = path.parent().unwrap_or(&self.root);
-        make_directories(parent)?;
+        let folder = path.parent().unwrap_or(&self.root);
+        self.make_folder(folder)?;
         if how == Put::New && path.symlink_metadata().is_ok() {
             return Err(Errno::EXIST.into());
         }
@@ -158,12 +165,36 @@ impl Directory {
             let _ = fs::remove_file(&temporary.path);
             return Err(e);
         }
-        sync_directory(parent)
+        sync_directory(folder)?;
+        self.sync_names_of(folder)
+    }
+
+    fn make_folder(&self, folder: &Path) -> io::Result<()> {
+        make_directories(&self.root)?;
+        let mut made = fs::DirBuilder::new();
+        made.recursive(true).mode(0o700).create(folder)
+    }
+
+    /// Makes the names of `folder` and of those above it durable. Last in a put: where there is a journal, it
+    /// was written with the object by now. A folder that was there may be that of a writer who has not come
+    /// so far yet, so that it counts only once this process has done it itself.
+    fn sync_names_of(&self, folder: &Path) -> io::Result<()> {
+        let durable = || self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut at = folder;
+        while at != self.root
+            && let Some(above) = at.parent()
+            && !durable().contains(at)
+        {
+            sync_directory(above)?;
+            durable().insert(at.to_owned());
+            at = above;
+        }
+        Ok(())
     }
 
     fn temporary(&self) -> io::Result<Temporary> {
         let folder = self.root.join(TMP);
-        make_directories(&folder)?;
+        self.make_folder(&folder)?;
         let temporary = Temporary::new(&folder)?;
         self.cleaned
             .call_once(|| remove_old(&folder, &temporary.file));
@@ -180,7 +211,7 @@ impl Directory {
         // Only the folder that the prefix names is read, not the whole store.
         let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
         if folder.split('/').all(is_part) || folder.is_empty() {
-            list_into(&mut listing, &self.root, folder, prefix)?;
+            listing::list_into(&mut listing, &self.root, folder, prefix)?;
         }
         listing.objects.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(listing)
@@ -235,7 +266,7 @@ impl Temporary {
 }
 
 fn write_synced(mut file: File, body: &[u8]) -> io::Result<()> {
-    file.write_all(body)?;
+    direct::write_all(&mut file, body)?;
     file.sync_all()
 }
 
@@ -299,60 +330,4 @@ fn remove_old(folder: &Path, now_file: &File) {
             let _ = fs::remove_file(entry.path());
         }
     }
-}
-
-fn list_into(listing: &mut Listing, root: &Path, folder: &str, prefix: &str) -> io::Result<()> {
-    let entries = match fs::read_dir(root.join(folder)) {
-        Err(e)
-            if matches!(
-                e.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
-        {
-            return Ok(());
-        }
-        entries => entries?,
-    };
-    for entry in entries {
-        let entry = entry?;
-        let name = entry.file_name();
-        // The root of an ext4 volume has a `lost+found` that is nobody's object.
-        if folder.is_empty() && (name == TMP || name == "lost+found") {
-            continue;
-        }
-        let Some(part) = name.to_str().filter(|part| is_part(part)) else {
-            listing.strays += 1;
-            continue;
-        };
-        let key = if folder.is_empty() {
-            part.to_owned()
-        } else {
-            format!("{folder}/{part}")
-        };
-        if entry.file_type()?.is_dir() {
-            if key.starts_with(prefix) || prefix.starts_with(&format!("{key}/")) {
-                list_into(listing, root, &key, prefix)?;
-            }
-        } else if key.starts_with(prefix) {
-            add_object(listing, &entry, key)?;
-        }
-    }
-    Ok(())
-}
-
-fn add_object(listing: &mut Listing, entry: &fs::DirEntry, key: String) -> io::Result<()> {
-    let meta = match entry.metadata() {
-        // Deleted since the folder was read.
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        meta => meta?,
-    };
-    match Key::new(key) {
-        Ok(key) if meta.is_file() => listing.objects.push(Meta {
-            key,
-            size: meta.len(),
-            modified: Timestamp::try_from(meta.modified()?).map_err(io::Error::other)?,
-        }),
-        _ => listing.strays += 1,
-    }
-    Ok(())
 }

@@ -9,7 +9,7 @@ use crate::plan::check::verification::is_of;
 use crate::plan::check::{Broken, active, standing};
 use crate::plan::document::{Action, BackupRef, Plan, StepId};
 use jiff::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 type Copy<'a> = (&'a DestinationName, &'a Held);
 
@@ -179,12 +179,18 @@ impl<'a> Removal<'a> {
 
     /// CCB205.
     fn unverified(&self, component: &Component, copies: &[Copy<'a>]) -> Option<Broken> {
+        let started: BTreeMap<(BackupId, &DestinationName), Timestamp> = copies
+            .iter()
+            .map(|(at, held)| ((held.manifest.id, *at), held.manifest.started))
+            .collect();
+        let proven = copies
+            .iter()
+            .filter(|copy| self.is_proven_and_stays(**copy));
+        let newest_proven = proven.map(|(_, held)| held.manifest.started).max();
         let unproven: BTreeSet<BackupId> = forgets(self.plan)
             .filter_map(|(step, id, at)| {
-                let copy = copies
-                    .iter()
-                    .find(|(place, held)| *place == at && held.manifest.id == id)?;
-                let replaced = copies.iter().any(|other| self.replaces(*other, *copy));
+                let started = *started.get(&(id, at))?;
+                let replaced = newest_proven.is_some_and(|proven| proven >= started);
                 (!replaced && !self.waits_for_proof(step, component)).then_some(id)
             })
             .collect();
@@ -205,14 +211,13 @@ impl<'a> Removal<'a> {
         })
     }
 
-    /// Whether `other` stays, is as new as `copy`, and was proven good.
-    fn replaces(&self, other: Copy<'_>, copy: Copy<'_>) -> bool {
-        let (other_manifest, manifest) = (&other.1.manifest, &copy.1.manifest);
-        let newest = other.1.evidence().max_by_key(|evidence| evidence.at);
-        !self.goes(other)
-            && other_manifest.complete
-            && other_manifest.started >= manifest.started
-            && other_manifest.started <= self.plan.at.0
+    /// Whether it can stand for those that are not newer: it stays, and was proven good.
+    fn is_proven_and_stays(&self, copy: Copy<'_>) -> bool {
+        let manifest = &copy.1.manifest;
+        let newest = copy.1.evidence().max_by_key(|evidence| evidence.at);
+        !self.goes(copy)
+            && manifest.complete
+            && manifest.started <= self.plan.at.0
             && newest.is_some_and(|evidence| evidence.passed)
     }
 
@@ -267,24 +272,26 @@ impl<'a> Removal<'a> {
                 .filter(move |(_, held)| held.manifest.method == method && held.manifest.complete);
             made.filter(move |copy| self.goes(**copy) == goes)
         };
+        let mut oldest_base: BTreeMap<&DestinationName, Timestamp> = BTreeMap::new();
+        for (at, held) in of(Method::Base, false) {
+            let started = held.manifest.started;
+            let oldest = oldest_base.entry(at).or_insert(started);
+            *oldest = started.min(*oldest);
+        }
+        let mut segments: BTreeSet<(&DestinationName, Timestamp)> = BTreeSet::new();
+        segments.extend(of(Method::Wal, false).map(|(at, held)| (*at, held.manifest.started)));
         let (at, base, wal) = of(Method::Base, true).find_map(|(at, base)| {
-            let next = of(Method::Base, false)
-                .filter(|(place, _)| place == at)
-                .map(|(_, held)| held.manifest.started)
-                .min();
-            let orphan = of(Method::Wal, false).find(|(place, wal)| {
-                place == at
-                    && wal.manifest.started >= base.manifest.started
-                    && next.is_none_or(|next| wal.manifest.started < next)
-            })?;
-            Some((*at, next, orphan.1))
+            let next = oldest_base.get(at).copied();
+            let (place, orphan) = segments.range((*at, base.manifest.started)..).next()?;
+            let is_orphan = place == at && next.is_none_or(|next| *orphan < next);
+            is_orphan.then_some((*at, next, *orphan))
         })?;
         let age = |at: Timestamp| {
             let hours = self.plan.at.0.duration_since(at).as_hours();
             Period::hours(u64::try_from(hours).unwrap_or(0))
         };
         let reaches = base.map_or("nowhere".to_owned(), |base| age(base).to_string());
-        let kept = age(wal.manifest.started);
+        let kept = age(wal);
         let of = Address::component(&component.name);
         Some(
             Broken::new(

@@ -44,7 +44,7 @@ pub(crate) struct Job {
 }
 
 struct Open {
-    directory: OwnedFd,
+    directory: Arc<OwnedFd>,
     temporary: Vec<u8>,
     file: File,
 }
@@ -243,11 +243,14 @@ impl Job {
     }
 
     fn complete(&self, shared: &Shared, open: &Open) -> Result<(), Errno> {
-        let NodeKind::File { size, .. } = self.node.kind else {
+        let NodeKind::File { size, extents, .. } = &self.node.kind else {
             return Err(Errno::INVAL);
         };
-        // Also the hole at the end, which nothing was written to.
-        rustix::fs::ftruncate(&open.file, size)?;
+        let size = *size;
+        if !extents.is_empty() {
+            // The hole at the end, which nothing was written to.
+            rustix::fs::ftruncate(&open.file, size)?;
+        }
         shared
             .metadata
             .apply(&open.file, &self.path, &self.node, &shared.report)?;

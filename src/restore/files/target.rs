@@ -6,6 +6,7 @@ use rustix::fs::{
     AtFlags, CWD, Mode, OFlags, RenameFlags, mkdirat, openat, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
+use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -13,6 +14,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// An open target.
 #[derive(Debug)]
@@ -21,7 +23,12 @@ pub(crate) struct Target {
     root: Option<OwnedFd>,
     /// It was not there before.
     was_made: bool,
+    /// Directories that were opened lately, newest last: files that lie together come together.
+    recent: Mutex<VecDeque<(Vec<u8>, Arc<OwnedFd>)>>,
 }
+
+/// Some for each thread that writes files.
+const RECENT_MAX: usize = 8;
 
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
@@ -34,7 +41,12 @@ impl Target {
             Err(Errno::NOENT) if dry_run => None,
             opened => Some(opened?),
         };
-        Ok(Self { root, was_made })
+        let recent = Mutex::default();
+        Ok(Self {
+            root,
+            was_made,
+            recent,
+        })
     }
 
     /// Whether it was made for this restore: then it gets the metadata that the root had, as every directory
@@ -43,9 +55,19 @@ impl Target {
         self.was_made
     }
 
-    /// Opens a directory of the target.
-    pub(crate) fn directory(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
-        self.open_at(path, DIRECTORY)
+    /// Opens a directory of the target, or has it open from a moment ago.
+    pub(crate) fn directory(&self, path: &[u8]) -> Result<Arc<OwnedFd>, Errno> {
+        let recent = || self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, open)) = recent().iter().rev().find(|(known, _)| known == path) {
+            return Ok(open.clone());
+        }
+        let opened = Arc::new(self.open_at(path, DIRECTORY)?);
+        let mut recent = recent();
+        if recent.len() == RECENT_MAX {
+            recent.pop_front();
+        }
+        recent.push_back((path.to_vec(), opened.clone()));
+        Ok(opened)
     }
 
     pub(crate) fn open_at(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
@@ -138,8 +160,9 @@ pub(crate) fn publish(
         },
         renamed => renamed,
     };
-    // A rename between two names of one file leaves both.
-    if renamed.is_err() || status(directory.as_fd(), temporary).is_ok_and(|left| left.is_some()) {
+    // A rename between two names of one file leaves both; it happens only where a name may be taken.
+    let is_left = || status(directory.as_fd(), temporary).is_ok_and(|left| left.is_some());
+    if renamed.is_err() || (replace && is_left()) {
         discard(directory, temporary);
     }
     renamed

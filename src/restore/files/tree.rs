@@ -38,8 +38,16 @@ struct Level {
     path: Vec<u8>,
     node: Node,
     entries: vec::IntoIter<Node>,
-    /// Made by this restore, or asked for: gets its metadata.
-    owned: bool,
+    place: Place,
+}
+
+/// What a restore may take for granted of a directory of the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// It made it just now: nothing is in it.
+    Made,
+    /// It was there, or would be made; what is in it is looked at. With `owned`, it gets its metadata.
+    There { owned: bool },
 }
 
 pub(crate) struct Restorer<'a> {
@@ -111,15 +119,18 @@ impl<'a> Restorer<'a> {
 
     pub(crate) async fn run(mut self, root: &Node) -> Result<Report, RestoreError> {
         let mut levels = Vec::new();
-        let was_made = self.shared.target.was_made();
-        self.enter(Vec::new(), root.clone(), was_made, &mut levels)
+        let target = match self.shared.target.was_made() {
+            true => Place::Made,
+            false => Place::There { owned: false },
+        };
+        self.enter(Vec::new(), root.clone(), target, &mut levels)
             .await;
         while let Some(level) = levels.last_mut() {
             match level.entries.next() {
                 Some(node) => self.step(node, &mut levels).await,
                 None => {
                     let Some(level) = levels.pop() else { break };
-                    if level.owned {
+                    if level.place != (Place::There { owned: false }) {
                         self.left.push((level.path, level.node));
                     }
                 }
@@ -138,7 +149,7 @@ impl<'a> Restorer<'a> {
     }
 
     /// Reads a directory's entries: what is no directory comes first, so that few stay open.
-    async fn enter(&mut self, path: Vec<u8>, node: Node, owned: bool, levels: &mut Vec<Level>) {
+    async fn enter(&mut self, path: Vec<u8>, node: Node, place: Place, levels: &mut Vec<Level>) {
         let read = match &node.kind {
             NodeKind::Directory { tree: Some(tree) } => {
                 self.contents.entries(tree).await.map_err(io::Error::other)
@@ -152,7 +163,7 @@ impl<'a> Restorer<'a> {
                     path,
                     node,
                     entries: entries.into_iter(),
-                    owned,
+                    place,
                 });
             }
             Err(cause) => self.shared.report.problem(&path, "read directory", cause),
@@ -178,11 +189,12 @@ impl<'a> Restorer<'a> {
             return;
         }
         if matches!(node.kind, NodeKind::Directory { .. }) {
-            if let Some(owned) = self.directory(&path, selected) {
-                self.enter(path, node, owned, levels).await;
+            if let Some(place) = self.directory(&path, selected) {
+                self.enter(path, node, place, levels).await;
             }
         } else if selected {
-            self.entry(path, node).await;
+            let place = level.place;
+            self.entry(path, node, place).await;
         }
     }
 
@@ -198,14 +210,15 @@ impl<'a> Restorer<'a> {
         (selected, paths.iter().any(|asked| below(asked, path)))
     }
 
-    /// Makes a directory. `None`: it can not be; otherwise whether its metadata is to be set.
-    fn directory(&mut self, path: &[u8], selected: bool) -> Option<bool> {
+    /// Makes a directory. `None`: it can not be.
+    fn directory(&mut self, path: &[u8], selected: bool) -> Option<Place> {
         let (parent, name) = split(path);
         let made = self.shared.target.directory(parent).and_then(|parent| {
             let there = status(&parent, name)?;
             if there.is_some_and(|stat| stat.kind.is_dir()) {
                 (self.on)(path, Intent::Keep);
-                return Ok(Some(selected && self.request.overwrite != Overwrite::Never));
+                let owned = selected && self.request.overwrite != Overwrite::Never;
+                return Ok(Some(Place::There { owned }));
             }
             let existing = if there.is_some() {
                 Existing::Different
@@ -218,7 +231,7 @@ impl<'a> Restorer<'a> {
                 return Err(Errno::EXIST);
             }
             if self.request.dry_run {
-                return Ok(Some(false));
+                return Ok(Some(Place::There { owned: false }));
             }
             if intent == Intent::Overwrite {
                 unlinkat(&parent, OsStr::from_bytes(name), AtFlags::empty())?;
@@ -227,13 +240,13 @@ impl<'a> Restorer<'a> {
             let mut report = self.shared.report.with();
             report.directories += 1;
             report.overwritten += u64::from(intent == Intent::Overwrite);
-            Ok(Some(true))
+            Ok(Some(Place::Made))
         });
         match made {
             Ok(made) => made,
             Err(Errno::NOENT) if self.request.dry_run => {
                 (self.on)(path, Intent::Create);
-                Some(false)
+                Some(Place::There { owned: false })
             }
             Err(cause) => {
                 self.shared.report.problem(path, "make directory", cause);
@@ -242,8 +255,13 @@ impl<'a> Restorer<'a> {
         }
     }
 
-    async fn entry(&mut self, path: Vec<u8>, node: Node) {
-        let intent = match self.intent(&path, &node).await {
+    async fn entry(&mut self, path: Vec<u8>, node: Node, place: Place) {
+        let intent = match place {
+            // Whatever somebody puts there meanwhile is not replaced either.
+            Place::Made => Ok(Intent::Create),
+            Place::There { .. } => self.intent(&path, &node).await,
+        };
+        let intent = match intent {
             Ok(intent) => intent,
             Err(cause) => return self.shared.report.problem(&path, "look at", cause),
         };

@@ -4,6 +4,7 @@ mod check;
 mod check_plan;
 mod compare;
 mod due;
+mod growth;
 mod keep;
 mod make;
 mod proving;
