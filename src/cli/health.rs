@@ -1,10 +1,10 @@
 //! `ccb status` and `ccb verify`: how things stand, and proof of it now.
 
-use crate::apply::{self, Hands, Monitor, Secrets};
+use crate::apply::{self, Hands, Secrets};
 use crate::cli::args::{StatusArguments, VerifyArguments, VerifyLevel};
 use crate::cli::exit::{Exit, Trouble};
 use crate::cli::holdings::{Reading, Wanted};
-use crate::cli::monitor::Screen;
+use crate::cli::monitor::{self, Watch};
 use crate::cli::signals::Signals;
 use crate::cli::survey::Survey;
 use crate::cli::world::{self, Commands};
@@ -57,24 +57,25 @@ pub async fn verify(arguments: &VerifyArguments, context: &Context) -> Result<Ex
         check: arguments.level.map(check),
     };
     let Reading { strategy, places } = reading;
+    let inventory = planning::observe(&places).await;
     let stores = places::stores(&places);
-    let inventory = planning::observe(places).await;
     let (plan, left_out) = checks_now(&strategy, &inventory, AsOf(world::now()), &request);
     let secrets: Secrets = Arc::new(|reference| world::secret(reference, Commands::Run));
     let at_once = strategy.apply.parallelism;
+    let run = RunId(world::random());
     let hands = Hands::new(
         Arc::new(strategy),
-        RunId(world::random()),
+        run,
         world::surroundings(),
         secrets,
         (PathBuf::new(), std::env::temp_dir()),
         stores,
     );
-    let monitor: Arc<dyn Monitor> = match context.global.quiet || arguments.json.json {
-        true => Arc::new(apply::Quiet),
-        false => Screen::new(&plan, context.look_err()),
-    };
-    let report = apply::run(&plan, &hands, at_once, monitor, signals.interrupted.clone()).await;
+    let show = monitor::on_standard_error(context, &plan, run, arguments.json.json);
+    let totals = monitor::totals(&plan, &inventory);
+    let watch = Arc::new(Watch::new(show.into_iter().collect(), totals));
+    let report = apply::run(&plan, &hands, at_once, watch, signals.interrupted.clone()).await;
+    output::redraw(None);
     let verified = verified(&plan, &report, left_out);
     output::print(&match arguments.json.json {
         true => document::json(&verified),

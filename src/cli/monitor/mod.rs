@@ -7,16 +7,19 @@ mod lines;
 mod stream;
 mod tally;
 
-pub use bars::Bars;
-pub use lines::Lines;
-pub use stream::Stream;
+use bars::Bars;
+use lines::Lines;
+use stream::Stream;
 
 use crate::apply::Monitor;
+use crate::cli::args::LogFormat;
 use crate::cli::monitor::tally::Tally;
+use crate::cli::{Context, output, world};
+use crate::model::ids::RunId;
 use crate::model::inventory::Inventory;
 use crate::plan::report::StepReport;
 use crate::plan::{Action, BackupRef, Plan, Step, StepId};
-use crate::render::event::Progress;
+use crate::render::event::{self, Event, Progress};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,6 +90,40 @@ async fn tick(tally: Arc<Tally>, show: Arc<dyn Show>, every: Duration) {
             show.goes_on(&step, &progress);
         }
     }
+}
+
+/// Hands every event of a run on.
+pub fn stream(plan: &Plan, take: impl Fn(Event) + Send + Sync + 'static) -> Arc<dyn Show> {
+    let (plan, take) = (plan.clone(), Arc::new(take));
+    Arc::new(Stream { plan, take })
+}
+
+/// What is shown on standard error: lines, redrawn lines on a terminal, JSON where that was asked for. Nothing
+/// when only results are wanted, or when a program reads the result and did not ask for more.
+pub fn on_standard_error(
+    context: &Context,
+    plan: &Plan,
+    run: RunId,
+    result_is_json: bool,
+) -> Option<Arc<dyn Show>> {
+    let log_format = context.global.log_format;
+    if context.global.quiet || (result_is_json && log_format == LogFormat::Text) {
+        return None;
+    }
+    Some(match log_format {
+        LogFormat::Json => stream(plan, move |event| {
+            output::tell(&event::line(world::now(), Some(run), &event));
+        }),
+        LogFormat::Text if world::stderr_is_terminal() => {
+            let bars = Bars::new(plan.clone(), context.look_err());
+            output::redraw(Some(Arc::new(bars.above())));
+            Arc::new(bars)
+        }
+        LogFormat::Text => Arc::new(Lines {
+            plan: plan.clone(),
+            look: context.look_err(),
+        }),
+    })
 }
 
 /// How many bytes each step of `plan` will go through, where earlier backups tell.

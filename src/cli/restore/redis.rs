@@ -33,7 +33,11 @@ pub async fn restore_redis(
             to_minute(manifest.started),
             target.display()
         );
-        approve::ask(&question, "say where to with --to, or add --auto-approve")?;
+        approve::ask(
+            context.global.input,
+            &question,
+            "say where to with --to, or add --auto-approve",
+        )?;
     }
     check_server(source, &target)?;
     let conf = match &arguments.redis_conf {
