@@ -15,7 +15,7 @@ use ccb::render::{Look, markdown, text};
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
-const FEW: u32 = 5_000;
+const FEW: u32 = 1_500;
 const TIMES: u32 = 4;
 /// Sorting makes it a little more than [`TIMES`]; a square would make it 16.
 const GROWTH_MAX: f64 = 9.0;
@@ -58,6 +58,7 @@ fn trashed(backups: Vec<Held>) -> Vec<Trashed> {
             reason: String::new(),
         },
         manifest: held.manifest,
+        since: as_of(NOW).0,
     };
     backups.into_iter().map(gone).collect()
 }

