@@ -10,6 +10,7 @@ use crate::store::{Key, Kind, Put};
 impl Repository {
     /// Says `annotation` of its backup.
     pub async fn annotate(&self, annotation: &Annotation) -> Result<(), RepositoryError> {
+        self.permits(Operation::Write)?;
         let key = layout::annotation(&annotation.backup, annotation.at, self.random());
         self.put_sealed(ObjectType::Annotation, &key, &annotation.encode())
             .await
@@ -17,6 +18,7 @@ impl Repository {
 
     /// Records what a run did. A run that was recorded before stays as it was recorded first.
     pub async fn record_run(&self, run: &RunRecord) -> Result<(), RepositoryError> {
+        self.permits(Operation::Write)?;
         let key = layout::run(run.started, &run.run);
         match self.put_sealed(ObjectType::Run, &key, &run.encode()).await {
             Err(RepositoryError::Store(e)) if e.kind == Kind::AlreadyExists => Ok(()),
@@ -30,7 +32,6 @@ impl Repository {
         key: &Key,
         payload: &[u8],
     ) -> Result<(), RepositoryError> {
-        self.permits(Operation::Write)?;
         let object = seal(self.keys(), kind, key.as_str(), payload, self.random());
         Ok(self.store().put(key, object.into(), Put::New).await?)
     }

@@ -5,6 +5,7 @@
 use crate::model::ids::{BlobId, Digest, SessionId};
 use crate::repository::check::Damaged;
 use crate::repository::format::blob::BlobKind;
+use crate::repository::format::config::Operation;
 use crate::repository::prune::survey::{Place, Survey};
 use crate::repository::prune::usage::Usage;
 use crate::repository::prune::{PruneReport, Repack};
@@ -27,7 +28,8 @@ pub(super) async fn repack(
     report: &mut PruneReport,
 ) -> Result<bool, RepositoryError> {
     let chosen = worthwhile(&Usage::of(survey), limits);
-    if chosen.is_empty() {
+    // It writes packs, which pruning by itself does not.
+    if chosen.is_empty() || repository.permits(Operation::Write).is_err() {
         return Ok(false);
     }
     let session = SessionId(repository.random());

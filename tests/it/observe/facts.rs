@@ -11,6 +11,7 @@ use ccb::model::inventory::{Coverage, Holding, Inventory, RepositoryFacts};
 use ccb::model::strategy::{Cipher, Encryption, Kdf, SecretRef, Strategy};
 use ccb::model::units::{AsOf, Period};
 use ccb::observe::inventory;
+use ccb::plan::check::check_plan;
 use ccb::plan::{Action, Request, plan};
 use ccb::repository::format::key::Secret;
 use ccb::repository::{PruneRequest, Repository, rotate};
@@ -140,7 +141,8 @@ async fn a_key_is_as_old_as_its_last_rotation() {
         let seen = look(repository).await;
         let at = AsOf(Period::days(days).after(created));
         let plan = plan(&plan_file, &seen, at, &Request::default()).unwrap();
-        plan.findings.iter().any(|finding| finding.rule == "CCB208")
+        let findings = check_plan(&plan_file, &seen, &plan);
+        findings.iter().any(|finding| finding.rule == "CCB208")
     };
     assert!(!warned(&made, 364).await);
     assert!(warned(&made, 366).await);

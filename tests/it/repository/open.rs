@@ -164,8 +164,7 @@ async fn an_unknown_feature_refuses_only_what_it_is_named_for() {
             ("verify", repository.check(CheckLevel::Full).await.map(drop)),
         ];
         for (needs, outcome) in refused {
-            // Forgetting writes a tomb.
-            let is_refused = needs == flag || (flag == "write" && needs == "gc");
+            let is_refused = needs == flag;
             match outcome {
                 Err(RepositoryError::Refused(cause)) => {
                     assert!(is_refused, "{flag}: {needs}");

@@ -242,7 +242,7 @@ async fn tombs_runs_records_and_notes_go_when_they_are_old_and_not_before() {
     // Day, then what is there: tombs, runs, records of the log.
     let steps = [
         (0, 3, 120, 3),
-        (29, 3, 120, 3),
+        (26, 3, 120, 3),
         (33, 3, 120, 1),
         (101, 3, 100, 1),
         (399, 3, 100, 1),

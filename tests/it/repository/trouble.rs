@@ -184,7 +184,7 @@ async fn a_disk_that_fills_up_at_any_write_costs_the_session_only_and_a_rerun_co
         let made = back_up(&reopened(&memory, "again").await, &new)
             .await
             .unwrap();
-        assert!(made.stats.new_bytes <= 40 << 20, "{room}");
+        assert!(made.stats.new_bytes < (40 << 20) + 2000, "{room}");
         all_are_readable(&memory, 2).await;
         let report = host.check(CheckLevel::Full).await.unwrap();
         assert!(report.is_clean(), "{room}: {report:?}");
