@@ -98,12 +98,8 @@ impl Comparison {
     }
 }
 
-/// The entries of one name.
-enum Pair {
-    Removed(Node),
-    Added(Node),
-    Both(Node, Node),
-}
+/// The entries of one name: before, after.
+struct Pair([Option<Node>; 2]);
 
 impl Level {
     /// What comes next in the order of names; `None` at the end.
@@ -121,14 +117,12 @@ impl Level {
             }
         };
         let [before, after] = &mut self.sides;
-        Ok(match order {
-            Ordering::Less => take(before).await?.map(Pair::Removed),
-            Ordering::Greater => take(after).await?.map(Pair::Added),
-            Ordering::Equal => take(before)
-                .await?
-                .zip(take(after).await?)
-                .map(|(before, after)| Pair::Both(before, after)),
-        })
+        let pair = match order {
+            Ordering::Less => [take(before).await?, None],
+            Ordering::Greater => [None, take(after).await?],
+            Ordering::Equal => [take(before).await?, take(after).await?],
+        };
+        Ok(Some(Pair(pair)))
     }
 }
 
@@ -148,27 +142,23 @@ async fn take(side: &mut Option<Directory>) -> Result<Option<Node>, RepositoryEr
 
 impl Pair {
     fn name(&self) -> &[u8] {
-        match self {
-            Self::Removed(node) | Self::Added(node) | Self::Both(node, _) => &node.name,
-        }
+        let some = self.0.iter().flatten().next();
+        some.map_or(b"", |node| &node.name)
     }
 
     fn difference(&self, path: &[u8]) -> Option<Difference> {
         let path = path.to_vec();
-        match self {
-            Self::Removed(node) => Some(Difference::removed(path, node)),
-            Self::Added(node) => Some(Difference::added(path, node)),
-            Self::Both(before, after) => Difference::changed(path, before, after),
+        match &self.0 {
+            [Some(before), None] => Some(Difference::removed(path, before)),
+            [None, Some(after)] => Some(Difference::added(path, after)),
+            [Some(before), Some(after)] => Difference::changed(path, before, after),
+            [None, None] => None,
         }
     }
 
     /// The directories to go into: of equal ones neither.
     fn trees(&self) -> Option<[Option<BlobId>; 2]> {
-        let trees = match self {
-            Self::Removed(node) => [tree(node), None],
-            Self::Added(node) => [None, tree(node)],
-            Self::Both(before, after) => [tree(before), tree(after)],
-        };
+        let trees = self.0.each_ref().map(|node| node.as_ref().and_then(tree));
         (trees[0] != trees[1]).then_some(trees)
     }
 }
