@@ -4,7 +4,6 @@ mod check;
 mod check_plan;
 mod compare;
 mod due;
-mod growth;
 mod keep;
 mod make;
 mod proving;
