@@ -257,6 +257,7 @@ fn target_brings_what_it_needs_and_exclude_drops_what_needs_it() {
             backups: Vec::new(),
             target: addresses(target),
             exclude: addresses(exclude),
+            allow_forget: None,
         };
         let now = as_of("2026-11-22T02:07Z");
         lines(&plan(&two_places(2), &both(&backups), now, &request).unwrap())
