@@ -4,13 +4,16 @@ use crate::cli::exit::{Exit, Trouble};
 use crate::cli::output::{self, Terminal};
 use crate::cli::world;
 use crate::model::strategy::Strategy;
-use crate::plan_file::{self, UnsetEnv, diagnostic};
+use crate::plan_file::{self, Problem, UnsetEnv, diagnostic};
 use crate::render::event::Level;
 use std::collections::BTreeMap;
 use std::{fs, io};
 
 /// Longest plan file that is read. The largest real ones are a few hundred lines.
 const PLAN_FILE_MAX_BYTES: u64 = 4 << 20;
+
+/// A longer report of problems is cut: it is of a file that is no plan file at all.
+const REPORT_MAX_BYTES: usize = 60_000;
 
 /// What reading a plan file needs besides its path.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -66,7 +69,11 @@ pub fn read_text(path: &str) -> io::Result<String> {
             "it is larger than 4 MiB; is it a plan file?",
         ));
     }
-    fs::read_to_string(path)
+    let text = fs::read_to_string(path)?;
+    match text.contains('\0') {
+        true => Err(io::Error::other("it holds zero bytes, so it is no text")),
+        false => Ok(text),
+    }
 }
 
 /// The trouble of a file that can not be read.
@@ -86,11 +93,7 @@ pub fn strategy(
     match parsed {
         Ok(parsed) => {
             if !parsed.warnings.is_empty() {
-                let (color, width) = (terminal.color_err, terminal.width);
-                output::report(
-                    Level::Warning,
-                    &diagnostic::report(&parsed.warnings, color, width),
-                );
+                output::report(Level::Warning, &problems(&parsed.warnings, terminal));
             }
             Ok(parsed.strategy)
         }
@@ -100,9 +103,18 @@ pub fn strategy(
 
 /// Shows every problem of a plan file; what remains to be said is how many.
 pub fn show_error(path: &str, error: &plan_file::PlanFileError, terminal: &Terminal) -> Trouble {
-    let report = diagnostic::report(&error.problems, terminal.color_err, terminal.width);
-    output::report(Level::Error, &report);
+    output::report(Level::Error, &problems(&error.problems, terminal));
     Trouble::new(Exit::Error, format!("{path}: {error}"))
+}
+
+/// Problems as people read them; only the beginning, where nobody would read all.
+pub fn problems(problems: &[Problem], terminal: &Terminal) -> String {
+    let mut report = diagnostic::report(problems, terminal.color_err, terminal.width);
+    if report.len() > REPORT_MAX_BYTES {
+        report.truncate(report.floor_char_boundary(REPORT_MAX_BYTES));
+        report += "\n… and much more: is this a plan file?";
+    }
+    report
 }
 
 /// Reads a plan file without showing anything.

@@ -7,7 +7,7 @@ use crate::model::strategy::Strategy;
 use crate::model::units::AsOf;
 use crate::plan::Finding;
 use crate::plan::check::check_strategy;
-use crate::plan_file::{Problem, UnsetEnv, diagnostic};
+use crate::plan_file::{Problem, UnsetEnv};
 use crate::render::github::{self, Annotation, AnnotationLevel};
 use crate::render::{sarif, text};
 
@@ -79,11 +79,7 @@ fn show_problems(problems: &[Problem], format: Format, context: &Context) -> Res
         return Ok(());
     }
     if format != Format::Github {
-        output::say(&diagnostic::report(
-            problems,
-            terminal.color_err,
-            terminal.width,
-        ));
+        output::say(&input::problems(problems, terminal));
         return Ok(());
     }
     let annotations: Vec<_> = problems.iter().map(annotation).collect();

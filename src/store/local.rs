@@ -302,9 +302,16 @@ fn make_directories(path: &Path) -> io::Result<()> {
     }
     match fs::DirBuilder::new().mode(0o700).create(path) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        // Never "already exists": that is what a creator hears who was second.
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(no_directory(path)),
         Err(e) => Err(e),
         Ok(()) => sync_directory(parent.unwrap_or(Path::new("."))),
     }
+}
+
+fn no_directory(path: &Path) -> io::Error {
+    let words = format!("`{}` is there, and is no directory", path.display());
+    io::Error::other(words)
 }
 
 fn sync_directory(path: &Path) -> io::Result<()> {

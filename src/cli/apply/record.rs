@@ -7,7 +7,7 @@ use crate::model::ids::DestinationName;
 use crate::model::records::{PlanText, RunRecord, StepOutcome, StepRecord, Version};
 use crate::model::strategy::{SourceFile, Strategy};
 use crate::plan::report::{FailureKind, Outcome, RunReport, StepReport};
-use crate::plan::{Plan, Step};
+use crate::plan::{Action, BackupRef, CheckSpec, Plan, Step, StepId};
 use crate::repository::Repository;
 
 /// The run as the repositories keep it.
@@ -85,7 +85,7 @@ pub fn step_record(step: &StepReport) -> StepRecord {
 }
 
 /// The exit code of a run that was carried out; `ended` is why it was ended early.
-pub fn exit_of(report: &RunReport, ended: Option<Exit>) -> Exit {
+pub fn exit_of(report: &RunReport, plan: &Plan, ended: Option<Exit>) -> Exit {
     let mut exit = match report.is_complete() {
         true => Exit::Ok,
         false => Exit::Incomplete,
@@ -93,6 +93,9 @@ pub fn exit_of(report: &RunReport, ended: Option<Exit>) -> Exit {
     for step in &report.steps {
         if let Outcome::Failed(failure) = &step.outcome {
             exit = exit.and(match failure.kind {
+                FailureKind::Verification if is_known_incomplete(report, plan, step.id) => {
+                    Exit::Incomplete
+                }
                 FailureKind::Verification => Exit::Damaged,
                 FailureKind::Key => Exit::Key,
                 FailureKind::Unreachable => Exit::Absent,
@@ -102,4 +105,19 @@ pub fn exit_of(report: &RunReport, ended: Option<Exit>) -> Exit {
         }
     }
     ended.map_or(exit, |ended| exit.and(ended))
+}
+
+/// Whether a check of contents failed on a backup that this run made and marked incomplete: what it misses is
+/// said, and nothing is damaged.
+fn is_known_incomplete(report: &RunReport, plan: &Plan, check: StepId) -> bool {
+    let Some(Action::Verify {
+        backup: BackupRef::Of(of),
+        check: CheckSpec::Contents,
+        ..
+    }) = plan.step(check).map(|step| &step.action)
+    else {
+        return false;
+    };
+    let made = report.steps.iter().find(|step| step.id == *of);
+    made.is_some_and(|step| matches!(&step.outcome, Outcome::Done(done) if done.left_out_count > 0))
 }

@@ -252,7 +252,7 @@ impl Run<'_> {
         let open = hands.repositories().await;
         record::leave(&record::run_record(&report, &self.strategy), &open).await;
         self.tell_left(&open).await;
-        let exit = record::exit_of(&report, self.signals.exit()).and(unreached);
+        let exit = record::exit_of(&report, plan, self.signals.exit()).and(unreached);
         if let Some(journal) = journal {
             journal.finish(exit);
         }

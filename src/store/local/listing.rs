@@ -1,6 +1,6 @@
 //! Finds the objects below a folder of a local store. Reads names, lengths and times, never contents.
 
-use crate::store::local::TMP;
+use crate::store::local::{TMP, no_directory};
 use crate::store::{Key, Listing, Meta, is_part};
 use jiff::Timestamp;
 use std::fs;
@@ -15,6 +15,9 @@ pub(super) fn list_into(
     prefix: &str,
 ) -> io::Result<()> {
     let entries = match fs::read_dir(root.join(folder)) {
+        Err(e) if folder.is_empty() && e.kind() == io::ErrorKind::NotADirectory => {
+            return Err(no_directory(root));
+        }
         Err(e)
             if matches!(
                 e.kind(),

@@ -146,7 +146,7 @@ fn rotated_keys_read_what_was_before_and_what_comes_after_at_every_destination()
         let cat = ccb(at, &["cat", plan, "latest", "readme.txt"]);
         assert_eq!(cat.stdout, b"after\n", "{cat:?}");
         let checked = expect(at, 0, &["check", plan, "--level", "3"]);
-        assert_eq!(checked.matches("o damage found").count(), 2, "{checked}");
+        assert!(checked.contains("No damage found."), "{checked}");
         let keys = expect(at, 0, &["key", "list", plan, "--json"]);
         let keys: serde_json::Value = serde_json::from_str(&keys).expect("it is JSON");
         for destination in [0, 1] {

@@ -117,7 +117,7 @@ fn without_locks_two_runs_go_side_by_side_and_both_backups_are_whole() {
     }
     assert_eq!(backups(at), 3);
     let checked = expect(at, 0, &["check", "plan.kdl", "--level", "3"]);
-    assert!(checked.contains("no damage found"), "{checked}");
+    assert!(checked.contains("No damage found."), "{checked}");
 }
 
 #[test]

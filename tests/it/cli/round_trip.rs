@@ -1,6 +1,6 @@
 //! What a new user does: plan, apply, plan again, change something, apply, restore, compare.
 
-use crate::cli::{ccb, expect, given};
+use crate::cli::{ccb, expect, given, outcome, under};
 use std::fs;
 
 #[test]
@@ -50,6 +50,21 @@ fn what_was_applied_is_not_planned_again_and_comes_back_byte_for_byte() {
     }
     let checked = expect(at, 0, &["check", "plan.kdl", "--level", "3"]);
     assert!(checked.contains("No damage found."), "{checked}");
+}
+
+#[test]
+fn a_passphrase_is_as_good_a_key_as_32_bytes() {
+    let folder = given();
+    let with = |arguments: &[&str]| {
+        let mut command = under(&[], folder.path(), arguments);
+        outcome(command.env("KEY", "correct horse battery staple"))
+    };
+    let (code, said) = with(&["apply", "plan.kdl", "--auto-approve", "--quiet"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(
+        with(&["cat", "plan.kdl", "latest", "readme.txt"]).1,
+        "hello\n"
+    );
 }
 
 #[test]

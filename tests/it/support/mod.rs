@@ -6,10 +6,7 @@ pub(crate) mod http;
 pub(crate) mod plan;
 pub(crate) mod play;
 pub(crate) mod postgres;
-<<<<<<< ours
 pub(crate) mod proxy;
 pub(crate) mod redis;
 pub(crate) mod redis_backup;
-=======
->>>>>>> theirs
 pub(crate) mod strategy;

@@ -2,8 +2,9 @@
 
 use crate::cli::faults::{APPLY, BACKUP, Ground};
 
-/// Which calls of each kind a run is killed at: close together where a run begins, then further apart.
-const AT: &[u32] = &[1, 2, 3, 4, 5, 7, 9, 12, 16, 21, 27, 34, 43, 54, 70, 90];
+/// Which call of a kind a run is killed at, counted in each of its threads: close together where a run begins,
+/// then further apart.
+const AT: &[u32] = &[1, 2, 3, 4, 6, 8, 11, 15, 21, 30, 45, 70];
 
 /// Runs `arguments` again and again from `start`, killed at one later call each time, until one run is over
 /// before its call comes. Returns how often it was killed.
