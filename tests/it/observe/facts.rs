@@ -141,7 +141,7 @@ async fn a_key_is_as_old_as_its_last_rotation() {
         let seen = look(repository).await;
         let at = AsOf(Period::days(days).after(created));
         let plan = plan(&plan_file, &seen, at, &Request::default()).unwrap();
-        let findings = check_plan(&plan_file, &seen, &plan);
+        let findings = check_plan(&plan_file, &seen, &plan, None);
         findings.iter().any(|finding| finding.rule == "CCB208")
     };
     assert!(!warned(&made, 364).await);

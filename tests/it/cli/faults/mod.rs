@@ -8,7 +8,7 @@ mod input;
 mod killed;
 mod source;
 
-use crate::cli::{given, outcome, under};
+use crate::cli::{KEY, given, outcome, under};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
