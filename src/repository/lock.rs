@@ -131,11 +131,11 @@ impl Repository {
             let newest = self.newest_lock().await?;
             if let Some(Newest::Held(held)) = &newest {
                 let Some(why) = over(held, is_gone) else {
-                    return Ok(Attempt::Held(held.clone()));
+                    return Ok(Attempt::Held(HeldLock::clone(held)));
                 };
                 let by = format!("run {} on {}", holder.run, holder.host);
                 self.end_lock(held.number, (why, Some(by))).await?;
-                after = Some(held.clone());
+                after = Some(HeldLock::clone(held));
             }
             let number = newest.map_or(0, |newest| newest.number()) + 1;
             let start = Start {
@@ -156,7 +156,7 @@ impl Repository {
     /// Who has the lock, if anybody does. One whose holder is long silent or gone is still told.
     pub async fn held_lock(&self) -> Result<Option<HeldLock>, RepositoryError> {
         Ok(match self.newest_lock().await? {
-            Some(Newest::Held(held)) => Some(held),
+            Some(Newest::Held(held)) => Some(*held),
             Some(Newest::Ended(_)) | None => None,
         })
     }
@@ -199,13 +199,13 @@ impl Repository {
         let times = || parts.iter().map(|meta| meta.modified);
         let seen = times().max().unwrap_or(listing.server_time);
         let start: Option<Start> = self.lock_part(&layout::lock(number, "start")).await?;
-        Ok(Some(Newest::Held(HeldLock {
+        Ok(Some(Newest::Held(Box::new(HeldLock {
             number,
             holder: start.map(|start| start.holder),
             seen,
             since: times().min().unwrap_or(seen),
             silent_for: listing.server_time.duration_since(seen),
-        })))
+        }))))
     }
 
     /// A part that is damaged, or of a later version of ccb, says nothing; its age still counts.
@@ -280,7 +280,7 @@ async fn beat(repository: Repository, lock: u64, tell: watch::Sender<bool>) {
 }
 
 enum Newest {
-    Held(HeldLock),
+    Held(Box<HeldLock>),
     Ended(u64),
 }
 

@@ -118,11 +118,11 @@ impl Keyring {
 
     /// This keyring with all keys of `other` as well.
     pub(crate) fn with_all_of(&self, other: &Self) -> Result<Self, FormatError> {
-        let keys = other.epochs.iter().map(|(number, key)| EpochKey {
+        let mut keys = other.epochs.iter().map(|(number, key)| EpochKey {
             number: *number,
             key: key.clone(),
         });
-        keys.fold(Ok(self.clone()), |ring, key| ring?.with_epoch(&key))
+        keys.try_fold(self.clone(), |ring, key| ring.with_epoch(&key))
     }
 
     /// Whether it holds this very key.

@@ -245,7 +245,7 @@ async fn tombs_runs_records_and_notes_go_when_they_are_old_and_not_before() {
         (26, 3, 120, 3),
         (33, 3, 120, 1),
         (101, 3, 100, 1),
-        (399, 3, 100, 1),
+        (396, 3, 100, 1),
         (404, 0, 100, 1),
     ];
     let mut day = 0;

@@ -31,7 +31,7 @@ fn keeps_everything_through(shift: &str) {
     assert_eq!(code, Some(0), "{shift}: {said}");
     ground.nothing_is_lost(shift);
     let checked = ground.expect(0, &["check", "plan.kdl", "--level", "3"]);
-    assert!(checked.contains("no damage found"), "{checked}");
+    assert!(checked.contains("No damage found."), "{checked}");
 }
 
 #[test]

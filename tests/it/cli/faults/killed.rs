@@ -52,7 +52,7 @@ fn a_run_that_is_killed_anywhere_loses_nothing_and_the_next_one_completes_it() {
             ground.nothing_is_lost(when);
             ground.a_rerun_completes(when);
         });
-        assert!(killed >= 5, "{call}: it was killed {killed} times only");
+        assert!(killed >= 3, "{call}: it was killed {killed} times only");
     }
 }
 

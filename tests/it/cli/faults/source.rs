@@ -98,7 +98,7 @@ fn files_that_can_not_be_read_are_named_and_the_backup_is_marked_incomplete() {
     fs::create_dir(data.join("closed")).expect("made");
     fs::write(data.join("closed/in"), "x").expect("written");
     for path in [&locked, &data.join("closed")] {
-        fs::set_permissions(path, fs::Permissions::from_mode(0)).expect("set");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o000)).expect("set");
     }
     // Root may read everything, unless the right to is taken from it.
     let drop = "-dac_override,-dac_read_search";
