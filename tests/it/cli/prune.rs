@@ -41,7 +41,10 @@ fn what_was_forgotten_leaves_the_trash_and_waits_for_the_grace() {
     let json = ccb(at, &["prune", "plan.kdl", "--json"]).stdout;
     let json: serde_json::Value = serde_json::from_slice(&json).expect("it is JSON");
     assert_eq!(json[0]["destination"], "primary");
-    assert!(json[0]["waiting"]["packs"].as_u64() > Some(0), "{json}");
+    // A check that has just read a backup keeps it pinned for a while, so not every destination has some.
+    let waits = |at: &serde_json::Value| at["waiting"]["packs"].as_u64() > Some(0);
+    let all = json.as_array().expect("a list");
+    assert!(all.iter().any(waits), "{json}");
     expect(at, 0, &["check", "plan.kdl", "--level", "3"]);
     let cat = ccb(at, &["cat", "plan.kdl", "latest", "deep/er/file.bin"]);
     assert_eq!(cat.stdout, [8; 400_000]);

@@ -47,9 +47,8 @@ fn a_killed_run_is_told_of_once_and_recorded_at_the_destinations() {
     let of_killed = runs
         .iter()
         .flat_map(|run| run["steps"].as_array().expect("a list"))
-        .find(|step| step["outcome"] == "failed")
-        .expect("the step that was under way");
-    assert_eq!(of_killed["verb"], "back up");
+        .find(|step| step["outcome"] == "failed" && step["verb"] == "back up");
+    assert!(of_killed.is_some(), "the step that was under way: {runs:?}");
 
     let again = expect(at, 0, APPLY);
     assert!(!again.contains("ended in the middle"), "{again}");
