@@ -53,7 +53,8 @@ impl Server {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let server = Self::spawn(folder, data.to_path_buf(), settings);
         let started = Instant::now();
-        while !server.socket.exists() {
+        // Bound is not yet listening.
+        while std::os::unix::net::UnixStream::connect(&server.socket).is_err() {
             assert!(started.elapsed() < PATIENCE, "{}", server.log());
             sleep(Duration::from_millis(1));
         }
@@ -69,6 +70,8 @@ impl Server {
         command.args(["--port", "0", "--save", "", "--enable-debug-command", "yes"]);
         command.args(["--repl-diskless-sync-delay", "0"]);
         command.arg("--unixsocket").arg(&socket);
+        // With `everysec` a busy disk lets the file lag two seconds behind what was acknowledged.
+        command.args(["--appendfsync", "always"]);
         command.arg("--dir").arg(&data);
         for (name, value) in settings {
             command.arg(format!("--{name}")).args(value.split(' '));
