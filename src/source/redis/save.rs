@@ -10,6 +10,9 @@ use std::time::Duration;
 /// less often.
 const ASK_AFTER: Duration = Duration::from_millis(20);
 const ASK_EVERY_MAX: Duration = Duration::from_secs(1);
+/// A snapshot and the last save are dated with `time(2)`, which Linux answers from a clock that advances by
+/// ticks, of at most 10 ms; INFO and TIME read the exact one. Just after a second begins they differ by one.
+const COARSE_CLOCK_LAG_MICROS: i64 = 20_000;
 
 /// Waits for a server, up to a limit.
 pub(crate) struct Waiting<'a> {
@@ -113,14 +116,16 @@ fn at_work(info: &Info) -> Option<&'static str> {
     }
 }
 
-/// The server's clock, in seconds since the Unix epoch.
+/// The second in which the server certainly is, since the Unix epoch: what it calls now, less the lag of the
+/// coarse clock by which it dates its files.
 fn clock(server: &mut Server, info: &Info) -> Result<i64, RedisError> {
-    if let Some(micros) = info.number("server_time_usec") {
-        return Ok(micros / 1_000_000);
-    }
-    let answer = server.call(&["TIME"])?;
-    Ok(answer
-        .first()
-        .and_then(|seconds| seconds.parse().ok())
-        .unwrap_or(0))
+    let micros = match info.number("server_time_usec") {
+        Some(micros) => micros,
+        None => {
+            let answer = server.call(&["TIME"])?;
+            let part = |i: usize| answer.get(i).and_then(|text| text.parse::<i64>().ok());
+            part(0).unwrap_or(0) * 1_000_000 + part(1).unwrap_or(0)
+        }
+    };
+    Ok((micros - COARSE_CLOCK_LAG_MICROS).max(0) / 1_000_000)
 }
