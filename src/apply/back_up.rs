@@ -129,7 +129,8 @@ async fn back_up_component(
     Ok(Done {
         backup: Some(manifest.id),
         read_bytes: tree.stats.bytes,
-        stored_bytes: tree.stats.stored_bytes,
+        // What is on its way when the tree is written is counted only when it has arrived.
+        stored_bytes: manifest.stats.stored_bytes,
         left_out,
         left_out_count,
         note: format!("{} files", tree.stats.files),

@@ -12,7 +12,9 @@ use crate::model::strategy::Strategy;
 use crate::model::units::AsOf;
 use crate::plan::{self, Plan, saved};
 use crate::plan_file::UnsetEnv;
+use crate::render::output::FORMAT_VERSION;
 use crate::{observe, plan_file, render};
+use serde_json::Value;
 use std::fs;
 use std::path::Path;
 
@@ -189,8 +191,20 @@ pub fn base(
 
 fn read_inventory(path: &Path) -> Result<Inventory, Trouble> {
     let words = |why: String| format!("read the inventory `{}`: {why}", path.display());
+    let wrong = |why: String| Trouble::new(Exit::Error, words(why));
     let text = fs::read(path).map_err(|e| Trouble::new(Exit::Absent, words(e.to_string())))?;
-    serde_json::from_slice(&text).map_err(|e| Trouble::new(Exit::Error, words(e.to_string())))
+    let document: Value = serde_json::from_slice(&text).map_err(|e| wrong(e.to_string()))?;
+    let member = |name: &str| document.get(name).and_then(Value::as_str);
+    let (kind, version) = (member("kind"), member("format_version"));
+    if let Some(kind) = kind.filter(|kind| *kind != "inventory") {
+        return Err(wrong(format!("it is a `{kind}`, not an inventory")));
+    }
+    let major = |version: &str| version.split('.').next().map(str::to_owned);
+    if let Some(version) = version.filter(|v| major(v) != major(FORMAT_VERSION)) {
+        let words = format!("it has format {version}, this ccb reads {FORMAT_VERSION}");
+        return Err(wrong(words));
+    }
+    serde_json::from_value(document).map_err(|e| wrong(e.to_string()))
 }
 
 fn write_file(path: &Path, text: &str) -> Result<(), Trouble> {

@@ -7,6 +7,7 @@ mod locks;
 mod notify;
 mod prune;
 mod reading;
+mod readme;
 mod redis;
 mod resume;
 mod round_trip;

@@ -279,6 +279,10 @@ fn an_inventory_is_saved_as_its_schema_says_and_planned_with() {
     );
     let last = |text: &str| text.lines().last().map(str::to_owned);
     assert_eq!(last(&planned), last(&from_it));
+    let later = text.replace("\"format_version\":\"1.0\"", "\"format_version\":\"2.0\"");
+    fs::write(at.join("later.json"), later).expect("written");
+    let said = expect(at, 1, &["plan", "plan.kdl", "--inventory", "later.json"]);
+    assert!(said.contains("it has format 2.0"), "{said}");
 }
 
 #[test]

@@ -1,0 +1,219 @@
+//! The README's tour is what the commands print: its `console` blocks are run in a folder of their own, in order,
+//! on a fixed day, and compared. `CCB_BLESS=1` writes what they print. Ids, times of day, sizes and durations
+//! differ from run to run and are not compared.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// When the tour takes place: a Monday after lunch, so that what is due does not depend on the hour of the test.
+const TOUR_AT: &str = "2026-11-23T12:20:00Z";
+
+/// When the protected files were written, as `ccb ls` shows it.
+const FILES_FROM: &str = "2026-11-20T09:00:00Z";
+
+/// One `$` line with what belongs to it, and what it prints.
+struct Step {
+    command: String,
+    /// The lines of the command as they stand in the README.
+    typed: Vec<String>,
+    printed: Vec<String>,
+}
+
+#[test]
+fn the_readme_shows_what_the_commands_print() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let text = fs::read_to_string(&path).expect("the README is there");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    copy_plans(folder.path());
+    let clock = Clock::fixed();
+    let mut written = String::new();
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for (number, part) in text.split("```console\n").enumerate() {
+        if number == 0 {
+            written.push_str(part);
+            continue;
+        }
+        let (block, rest) = part.split_once("```").expect("the block ends");
+        written.push_str("```console\n");
+        for step in steps(block) {
+            let printed = clock.run(folder.path(), &step.command);
+            count += 1;
+            let same = plain(&printed) == plain(&step.printed);
+            if !same {
+                wrong.push(format!(
+                    "$ {}\n--- the README says\n{}\n--- it prints\n{}\n",
+                    step.command,
+                    step.printed.join("\n"),
+                    printed.join("\n")
+                ));
+            }
+            for line in step
+                .typed
+                .iter()
+                .chain(if same { &step.printed } else { &printed })
+            {
+                written.push_str(line);
+                written.push('\n');
+            }
+        }
+        written.push_str("```");
+        written.push_str(rest);
+    }
+    if std::env::var_os("CCB_BLESS").is_some() {
+        fs::write(&path, written).expect("written");
+        return;
+    }
+    assert!(count >= 10, "the tour has {count} commands");
+    assert!(
+        wrong.is_empty(),
+        "CCB_BLESS=1 writes it:\n{}",
+        wrong.join("\n")
+    );
+}
+
+fn copy_plans(folder: &Path) {
+    let plans = Path::new(env!("CARGO_MANIFEST_DIR")).join("plans");
+    for entry in walkdir::WalkDir::new(&plans) {
+        let entry = entry.expect("it can be read");
+        let below = entry.path().strip_prefix(&plans).expect("it is below");
+        let to = folder.join("plans").join(below);
+        match entry.file_type().is_dir() {
+            true => fs::create_dir_all(to).expect("made"),
+            false => {
+                fs::copy(entry.path(), &to).expect("copied");
+                let file = fs::File::options().write(true).open(&to);
+                let written: jiff::Timestamp = FILES_FROM.parse().expect("it is an instant");
+                let set = file.and_then(|file| file.set_modified(written.into()));
+                set.expect("its time can be set");
+            }
+        }
+    }
+}
+
+/// A line that begins with `$ ` is a command, those with `> ` go on with it, the rest is what it prints.
+fn steps(block: &str) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    for line in block.lines() {
+        if let Some(command) = line.strip_prefix("$ ") {
+            steps.push(Step {
+                command: command.to_owned(),
+                typed: vec![line.to_owned()],
+                printed: Vec::new(),
+            });
+            continue;
+        }
+        let step = steps.last_mut().expect("a block begins with a command");
+        match line.strip_prefix("> ").filter(|_| step.printed.is_empty()) {
+            Some(more) => {
+                step.command = format!("{}\n{more}", step.command);
+                step.typed.push(line.to_owned());
+            }
+            None => step.printed.push(line.to_owned()),
+        }
+    }
+    steps
+}
+
+/// The clock of the tour: it starts at [`TOUR_AT`] and goes on from command to command.
+struct Clock {
+    offset_seconds: i64,
+}
+
+impl Clock {
+    fn fixed() -> Self {
+        let start: jiff::Timestamp = TOUR_AT.parse().expect("it is an instant");
+        let now = jiff::Timestamp::now();
+        Self {
+            offset_seconds: start.as_second() - now.as_second(),
+        }
+    }
+
+    /// What the command prints on both streams, as a terminal would show it.
+    fn run(&self, folder: &Path, command: &str) -> Vec<String> {
+        let program = Path::new(env!("CARGO_BIN_EXE_ccb"));
+        let programs = program.parent().expect("it lies in a folder");
+        let path = std::env::var("PATH").unwrap_or_default();
+        let output = Command::new("faketime")
+            .args(["-f", &format!("{:+}s", self.offset_seconds)])
+            .args(["bash", "-c", &format!("{command}\n")])
+            .current_dir(folder)
+            .env_clear()
+            .env("PATH", format!("{}:{path}", programs.display()))
+            .env("CCB_CACHE_DIR", folder.join("cache"))
+            .env("CCB_STATE_DIR", folder.join("state"))
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+            .env("NO_FAKE_STAT", "1")
+            .output()
+            .expect("faketime can be started; tests/run installs it");
+        let printed = [output.stdout, output.stderr].concat();
+        let printed = String::from_utf8(printed).expect("it is text");
+        printed.lines().map(str::to_owned).collect()
+    }
+}
+
+/// Lines without what differs from run to run, and without the widths of columns that follow from it.
+fn plain(lines: &[String]) -> Vec<String> {
+    let words = |line: &String| {
+        let mut words: Vec<String> = line.split_whitespace().map(word).collect();
+        // `1.71 KiB`: the unit says that the number is a size.
+        for at in 1..words.len() {
+            let is_unit = matches!(
+                words[at].trim_end_matches([',', ')']),
+                "B" | "KiB" | "MiB" | "GiB" | "bytes"
+            );
+            if is_unit {
+                words[at - 1] = "N".to_owned();
+                words[at] = "SIZE".to_owned();
+            }
+        }
+        words.join(" ")
+    };
+    lines.iter().map(words).collect()
+}
+
+fn word(word: &str) -> String {
+    let bare = word.trim_matches(['(', ')', ',', '.', ';', ':']);
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let is_id = bare.len() == 8 && bare.bytes().all(|b| b.is_ascii_hexdigit());
+    let is_duration = bare
+        .strip_suffix(['s', 'm', 'h'])
+        .is_some_and(|number| digits(&number.replace('.', "")));
+    if is_id {
+        return word.replace(bare, "ID");
+    }
+    if is_duration {
+        return word.replace(bare, "DURATION");
+    }
+    match word.split_once('T') {
+        Some((day, time)) if day.len() == 10 && time.contains(':') => format!("{day}TIME"),
+        _ if bare.len() >= 5 && bare.split(':').all(digits) && bare.contains(':') => {
+            "TIME".to_owned()
+        }
+        _ => word.to_owned(),
+    }
+}
+
+#[test]
+fn what_differs_from_run_to_run_is_not_compared_and_the_rest_is() {
+    let table = [
+        (
+            "97648e51  plans  2026-11-23T12:20Z  10.7 KiB  primary",
+            "aaaabbbb plans   2026-11-23T13:05Z  9 B  primary",
+            true,
+        ),
+        ("took 0.5s.", "took 12s.", true),
+        (
+            "planned for 2026-11-23 12:20 UTC",
+            "planned for 2026-11-23 12:59 UTC",
+            true,
+        ),
+        ("2026-11-23T12:20Z", "2026-11-24T12:20Z", false),
+        ("1 backed up", "2 backed up", false),
+    ];
+    for (one, other, same) in table {
+        let lines = |text: &str| plain(&[text.to_owned()]);
+        assert_eq!(lines(one) == lines(other), same, "{one} / {other}");
+    }
+}
