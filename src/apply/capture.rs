@@ -4,12 +4,17 @@
 use crate::apply::error::StepError;
 use crate::apply::hands::Hands;
 use crate::model::ids::ComponentName;
+use crate::model::secret::Secret;
 use crate::model::strategy::{
-    Component, DestinationKind, FilesSource, Method, RedisSource, SourceSpec,
+    Component, DestinationKind, FilesSource, Method, RedisSource, SecretRef, SourceSpec,
 };
 use crate::model::tree::Previous;
-use crate::source::{Capture, Facts, Finish, SourceError, files, redis};
+use crate::source::{Capture, Facts, Finish, SourceError, files, postgres, redis};
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a dump waits for a table that somebody has locked against reading. Others queue behind it meanwhile.
+const LOCK_WAIT: Duration = Duration::from_secs(60);
 
 /// Starts reading `component` by `method`. `previous` is the parent's tree, for methods that have one.
 pub(crate) async fn start(
@@ -31,11 +36,33 @@ pub(crate) async fn start(
             };
             waiting(&component.name, move || start(request)).await
         }
+        (SourceSpec::Postgres(spec), Method::Dump) => {
+            let request = postgres::Request {
+                spec: spec.clone(),
+                password: password(component, spec.password.as_ref(), hands)?,
+                at_ns: (hands.surroundings().now)().as_nanosecond(),
+                lock_wait: LOCK_WAIT,
+            };
+            waiting(&component.name, move || postgres::dump(request)).await
+        }
         (SourceSpec::Postgres(_) | SourceSpec::S3(_), _) => Err(StepError::NotInThisVersion {
             verb: "back up",
             component: component.name.clone(),
         }),
     }
+}
+
+/// The password of a component, where its plan file names one.
+pub(crate) fn password(
+    component: &Component,
+    reference: Option<&SecretRef>,
+    hands: &Hands,
+) -> Result<Option<Secret>, StepError> {
+    let read = reference.map(|reference| (hands.secrets())(reference));
+    read.transpose().map_err(|cause| StepError::SourceSecret {
+        component: component.name.clone(),
+        cause,
+    })
 }
 
 /// Asks the source for its last checks and for what it says of itself.

@@ -6,6 +6,7 @@ pub mod difference;
 pub mod holder;
 pub mod ids;
 pub mod inventory;
+pub mod postgres;
 pub mod records;
 pub mod rules;
 pub mod secret;

@@ -2,6 +2,7 @@
 //! a source gives nodes and bytes, and somebody else keeps them.
 
 pub mod files;
+pub mod postgres;
 pub mod processes;
 pub mod program;
 pub mod redis;
@@ -9,6 +10,7 @@ pub mod redis;
 use crate::model::records::ReadError;
 use crate::model::tree::{Found, Problem};
 use crate::source::files::FilesError;
+use crate::source::postgres::PostgresError;
 use crate::source::program::ProgramError;
 use crate::source::redis::RedisError;
 use serde_json::Value;
@@ -50,6 +52,8 @@ pub struct Facts {
 pub enum SourceError {
     #[error(transparent)]
     Files(#[from] FilesError),
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
     #[error(transparent)]
     Program(#[from] ProgramError),
     #[error(transparent)]

@@ -142,6 +142,16 @@ pub enum SslMode {
 }
 
 impl SslMode {
+    /// All of them.
+    const ALL: [Self; 6] = [
+        Self::Disable,
+        Self::Allow,
+        Self::Prefer,
+        Self::Require,
+        Self::VerifyCa,
+        Self::VerifyFull,
+    ];
+
     /// The word that libpq knows.
     pub fn as_str(self) -> &'static str {
         [
@@ -152,6 +162,11 @@ impl SslMode {
             "verify-ca",
             "verify-full",
         ][self as usize]
+    }
+
+    /// The mode that libpq calls so.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.as_str() == word)
     }
 }
 

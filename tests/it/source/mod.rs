@@ -2,5 +2,6 @@
 
 mod files;
 mod files_hostile;
+mod postgres;
 mod program;
 pub(crate) mod redis;

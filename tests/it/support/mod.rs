@@ -10,3 +10,4 @@ pub(crate) mod proxy;
 pub(crate) mod redis;
 pub(crate) mod redis_backup;
 pub(crate) mod strategy;
+pub(crate) mod tcp;

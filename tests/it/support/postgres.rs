@@ -398,7 +398,7 @@ fn append(path: &Path, lines: &[String]) {
 }
 
 /// Feeds a program and waits for its end.
-fn feed(command: &mut Command, bytes: &[u8]) -> Output {
+pub(crate) fn feed(command: &mut Command, bytes: &[u8]) -> Output {
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.stderr(Stdio::piped()).spawn().expect("it starts");
     let mut stdin = child.stdin.take().expect("it is a pipe");

@@ -1,0 +1,6 @@
+//! PostgreSQL as a source, against real servers.
+
+mod archive;
+mod dump;
+mod given;
+mod trouble;
