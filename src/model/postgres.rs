@@ -16,7 +16,7 @@ pub struct DumpFacts {
     pub server: ServerFacts,
     /// Name of the file with the dump in the backup.
     pub file: String,
-    /// `custom`, `directory` or `plain`.
+    /// `custom` or `plain`.
     pub format: String,
     /// Entries of the table of contents; 0 for a plain dump, which has none.
     pub entries: u64,

@@ -140,7 +140,7 @@ pub const NODES: &[Node] = &[
     node("source", "database", ONCE, "database to back up").arg("database", Text).only(PG),
     node("source", "sslmode", MAYBE, "TLS to the server; CCB103 wants require or better in production")
         .arg("mode", Choice(&["disable", "allow", "prefer", "require", "verify-ca", "verify-full"])).only(PG).or("\"prefer\""),
-    node("source", "format", MAYBE, "pg_dump -F").arg("format", Choice(&["custom", "directory", "plain"])).only(PG).or("\"custom\""),
+    node("source", "format", MAYBE, "pg_dump -F; directory is refused: custom holds the same, as one stream that de-duplicates").arg("format", Choice(&["custom", "directory", "plain"])).only(PG).or("\"custom\""),
     node("source", "compress", MAYBE, "pg_dump -Z; more than 0 spoils de-duplication (CCB305)").arg("level", int(0, 9)).only(PG).or("0"),
     node("source", "schemas", MAYBE, "pg_dump -n").args("schema", Text).only(PG),
     node("source", "exclude-tables", MAYBE, "pg_dump -T").args("table", Text).only(PG),

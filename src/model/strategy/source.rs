@@ -176,7 +176,6 @@ impl SslMode {
 #[allow(missing_docs)]
 pub enum DumpFormat {
     Custom,
-    Directory,
     Plain,
 }
 

@@ -1,8 +1,8 @@
 //! The four kinds of source.
 
 use crate::model::strategy::{
-    BucketSource, FilesSource, Lifecycle, PostgresSource, RedisSource, Replication, SecretRef,
-    SourceSpec, WalSource,
+    BucketSource, DumpFormat, FilesSource, Lifecycle, PostgresSource, RedisSource, Replication,
+    SecretRef, SourceSpec, WalSource,
 };
 use crate::plan_file::decode::fields::Fields;
 use crate::plan_file::decode::{Decoder, secret};
@@ -47,7 +47,7 @@ impl Decoder<'_> {
             password: secret(&fields.child("password")),
             database: fields.child("database").arg().unwrap_or_default(),
             sslmode: fields.child("sslmode").choice()?,
-            format: fields.child("format").choice()?,
+            format: self.dump_format(fields)?,
             compress: fields.child("compress").arg().unwrap_or_default(),
             schemas: fields.child("schemas").args(),
             exclude_tables: fields.child("exclude-tables").args(),
@@ -57,6 +57,25 @@ impl Decoder<'_> {
             }),
             via: fields.child("via").args(),
         })
+    }
+
+    /// `directory` is a format of pg_dump, and none of a backup's: its files would be written to a disk first.
+    fn dump_format(&mut self, fields: &Fields<'_>) -> Option<DumpFormat> {
+        let format = fields.child("format");
+        match (format.arg::<String>()?.as_str(), format.element) {
+            ("directory", Some(element)) => {
+                self.wrong(
+                    "ccb::config::dump-format",
+                    "a dump is one stream, and `directory` is many files".to_owned(),
+                    element.head,
+                    "pg_dump can only write this format to a disk",
+                    "write format \"custom\": it holds the same, restores with --jobs as well, and days de-duplicate"
+                        .to_owned(),
+                );
+                Some(DumpFormat::Custom)
+            }
+            _ => format.choice(),
+        }
     }
 }
 

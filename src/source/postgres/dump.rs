@@ -94,7 +94,7 @@ fn program(
         .arg(format!("--lock-wait-timeout={}", lock_wait.as_millis()))
         .arg(match format {
             DumpFormat::Plain => "--format=plain",
-            DumpFormat::Custom | DumpFormat::Directory => "--format=custom",
+            DumpFormat::Custom => "--format=custom",
         });
     if !spec.schemas.is_empty() {
         // Large objects are in no schema, and would be left out without a word.
@@ -114,7 +114,7 @@ fn file_name(database: &str, format: DumpFormat) -> String {
     let database = as_file(database);
     match format {
         DumpFormat::Plain => format!("{database}.dump.sql"),
-        DumpFormat::Custom | DumpFormat::Directory => format!("{database}.dump"),
+        DumpFormat::Custom => format!("{database}.dump"),
     }
 }
 
@@ -127,7 +127,7 @@ pub fn schema_name(database: &str) -> String {
 fn word(format: DumpFormat) -> &'static str {
     match format {
         DumpFormat::Plain => PLAIN,
-        DumpFormat::Custom | DumpFormat::Directory => CUSTOM,
+        DumpFormat::Custom => CUSTOM,
     }
 }
 
