@@ -100,10 +100,12 @@ async fn back_up_component(
             let _ = seen.set(RootFacts::of(&found.node));
         }
     });
-    let tree = session
-        .write_tree(Box::new(walk), progress)
-        .await
-        .map_err(failed)?;
+    let written = match method {
+        // A server sends its files in an order of its own.
+        Method::Base => session.write_arrivals(Box::new(walk), progress).await,
+        _ => session.write_tree(Box::new(walk), progress).await,
+    };
+    let tree = written.map_err(failed)?;
     let mut facts = capture::finish(&component.name, finish).await?;
     drop(guard);
     if let Some(root) = root.get()

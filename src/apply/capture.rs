@@ -3,6 +3,7 @@
 
 use crate::apply::error::StepError;
 use crate::apply::hands::Hands;
+use crate::apply::physical;
 use crate::model::ids::ComponentName;
 use crate::model::secret::Secret;
 use crate::model::strategy::{
@@ -36,6 +37,8 @@ pub(crate) async fn start(
             };
             waiting(&component.name, move || start(request)).await
         }
+        (SourceSpec::Postgres(spec), Method::Base) => physical::base(component, spec, hands).await,
+        (SourceSpec::Postgres(spec), Method::Wal) => physical::wal(component, spec, hands).await,
         (SourceSpec::Postgres(spec), Method::Dump) => {
             let request = postgres::Request {
                 spec: spec.clone(),
@@ -71,7 +74,7 @@ pub(crate) async fn finish(component: &ComponentName, finish: Finish) -> Result<
 }
 
 /// Runs what may wait for a server or a slow file system, not on a runtime thread.
-async fn waiting<T: Send + 'static>(
+pub(crate) async fn waiting<T: Send + 'static>(
     component: &ComponentName,
     work: impl FnOnce() -> Result<T, SourceError> + Send + 'static,
 ) -> Result<T, StepError> {

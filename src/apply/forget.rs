@@ -93,6 +93,10 @@ fn words(report: &PruneReport) -> String {
     part(report.deleted.count, "packs removed");
     part(report.waiting.count, "packs wait for their grace");
     part(report.retained.count, "packs are locked");
+    part(
+        report.wal_removed.count,
+        "WAL files that backups hold removed",
+    );
     match parts.is_empty() {
         true => "nothing to remove".to_owned(),
         false => parts.join(", "),

@@ -12,6 +12,7 @@ mod hands;
 mod hooks;
 mod initialize;
 mod locks;
+mod physical;
 mod verify;
 mod walk;
 

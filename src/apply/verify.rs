@@ -3,10 +3,11 @@
 
 use crate::apply::error::StepError;
 use crate::apply::hands::Hands;
+use crate::apply::physical;
 use crate::model::ids::{ComponentName, DestinationName};
 use crate::model::records::{Annotation, Manifest, Note, Version};
 use crate::model::strategy::{
-    Component, ContentsCheck, FilesSource, PresenceCheck, RedisSource, SourceSpec,
+    Component, ContentsCheck, FilesSource, Method, PresenceCheck, RedisSource, SourceSpec,
 };
 use crate::model::tree::Node;
 use crate::model::units::{Percent, Size};
@@ -30,7 +31,8 @@ pub(crate) async fn verify(
         CheckSpec::Presence => check_presence(component, &listed, destination, hands).await?,
         CheckSpec::Encrypted => verify::encrypted::encrypted(&repository, &listed, None).await,
         CheckSpec::Integrity { .. } | CheckSpec::Contents | CheckSpec::RestoreTest { .. } => {
-            check_bytes(component, &repository, &listed, check, hands).await?
+            let at = (destination, &repository);
+            check_bytes(component, at, &listed, check, hands).await?
         }
     };
     let (passed, message) = (finding.passed, finding.message.clone());
@@ -68,8 +70,12 @@ async fn check_presence(
         max_shrink: Percent(50),
         fresh: None,
     };
-    let settings = component.verify.presence.clone().unwrap_or(usual);
+    let mut settings = component.verify.presence.clone().unwrap_or(usual);
     let manifest = &listed.manifest;
+    if manifest.method == Method::Wal {
+        // As much as was written meanwhile, which may be nothing.
+        (settings.min_size, settings.max_shrink) = (Size(0), Percent(100));
+    }
     let held = hands.destinations().held(destination).await?;
     let mut earlier: Vec<_> = held
         .backups
@@ -95,7 +101,7 @@ async fn check_presence(
 /// The checks that read the backup's own bytes.
 async fn check_bytes(
     component: &Component,
-    repository: &Repository,
+    (destination, repository): (&DestinationName, &Repository),
     listed: &ListedBackup,
     check: &CheckSpec,
     hands: &Hands,
@@ -113,6 +119,10 @@ async fn check_bytes(
     if let CheckSpec::Integrity { sample } = check {
         let checked = verify::integrity::integrity(*sample, random, &reader, &root);
         return Ok(checked.boxed().await);
+    }
+    if matches!(manifest.method, Method::Base | Method::Wal) {
+        let at = (destination, repository);
+        return physical::check(component, at, listed, check, &reader, hands).await;
     }
     match &component.source {
         SourceSpec::Files(files) => match check {

@@ -298,11 +298,54 @@ pub enum Command {
         #[arg(long = "as", default_value = "mermaid")]
         drawn_as: GraphFormat,
     },
+    /// PostgreSQL's WAL: hand it over, or get it back
+    #[command(subcommand)]
+    Wal(WalCommand),
     /// Print a completion script
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+/// The commands that a PostgreSQL server runs.
+#[derive(Debug, Subcommand)]
+pub enum WalCommand {
+    /// Archive one file: archive_command = 'ccb wal push /etc/ccb/plan.kdl COMPONENT %p'
+    Push {
+        /// The plan file
+        file: String,
+        /// The component
+        component: String,
+        /// The file, as the server gives it for %p
+        path: PathBuf,
+        /// Where relative paths of the plan file start from; default: the current directory
+        #[arg(long, value_name = "DIRECTORY")]
+        chdir: Option<PathBuf>,
+    },
+    /// Get one file: restore_command = 'ccb wal fetch /etc/ccb/plan.kdl COMPONENT %f %p'
+    ///
+    /// Exits with 1 only where the archive really ends, and with 200 when recovery must stop.
+    Fetch(FetchArguments),
+}
+
+/// Arguments of `wal fetch`.
+#[derive(Debug, Args)]
+pub struct FetchArguments {
+    /// The plan file
+    pub file: String,
+    /// The component
+    pub component: String,
+    /// The file's name, as the server gives it for %f
+    pub name: String,
+    /// Where to, as the server gives it for %p
+    pub path: PathBuf,
+    /// Look at this destination only
+    #[arg(long, value_name = "DESTINATION")]
+    pub from: Option<String>,
+    /// Where relative paths of the plan file start from; default: the current directory
+    #[arg(long, value_name = "DIRECTORY")]
+    pub chdir: Option<PathBuf>,
 }
 
 /// The commands about keys. A key itself is never an argument: others on this machine could read it.
@@ -506,12 +549,15 @@ pub struct RestoreArguments {
     /// An id, its beginning, or `latest`
     #[arg(long, value_name = "BACKUP", conflicts_with = "time")]
     pub backup: Option<String>,
-    /// The newest backup at or before this instant
+    /// The newest backup at or before this instant; of a PostgreSQL server with base backups, the instant itself
     #[arg(long, value_name = "RFC3339")]
     pub time: Option<Timestamp>,
     /// Read from this destination only
     #[arg(long, value_name = "DESTINATION")]
     pub from: Option<String>,
+    /// Along this timeline of a PostgreSQL server; default: the newest that goes on from the base
+    #[arg(long, value_name = "NUMBER")]
+    pub timeline: Option<u32>,
     /// Where to; default: where the component was read from
     #[arg(long, value_name = "DIRECTORY")]
     pub to: Option<PathBuf>,

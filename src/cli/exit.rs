@@ -32,10 +32,14 @@ pub enum Exit {
     Interrupted = 130,
     /// Ended by SIGTERM.
     Terminated = 143,
+    /// `wal fetch`: recovery must stop. Up to 125, PostgreSQL takes a code for the end of the archive, opens
+    /// what it has come to, and the rest is lost.
+    Stop = 200,
 }
 
 /// Which code wins when there are several.
-const PRECEDENCE: [Exit; 11] = [
+const PRECEDENCE: [Exit; 12] = [
+    Exit::Stop,
     Exit::Terminated,
     Exit::Interrupted,
     Exit::Key,

@@ -27,6 +27,22 @@ pub struct Variables {
 }
 
 impl Variables {
+    /// The flags again, for a program that another one runs elsewhere.
+    pub fn as_arguments(&self) -> Result<Vec<String>, Trouble> {
+        let mut words = Vec::new();
+        for path in &self.var_file {
+            let whole = std::path::absolute(path).map_err(|e| read_failed(path, &e))?;
+            words.extend([
+                "--var-file".to_owned(),
+                whole.to_string_lossy().into_owned(),
+            ]);
+        }
+        for pair in &self.var {
+            words.extend(["--var".to_owned(), pair.clone()]);
+        }
+        Ok(words)
+    }
+
     /// `CCB_VAR_*`, then files, then flags: the later wins.
     pub fn values(&self) -> Result<BTreeMap<String, String>, Trouble> {
         let mut values: BTreeMap<String, String> = std::env::vars_os()

@@ -23,14 +23,16 @@ mod prune;
 mod read;
 mod refresh;
 mod restore;
+mod restore_cluster;
 mod search;
 mod signals;
 mod state;
 mod survey;
 mod validate;
+mod wal;
 mod world;
 
-use crate::cli::args::{Arguments, Command, Global};
+use crate::cli::args::{Arguments, Command, Global, WalCommand};
 use crate::cli::exit::{Exit, Trouble};
 use crate::cli::output::{Color, Terminal};
 use crate::render::Look;
@@ -67,10 +69,10 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let _ = error.print();
             // clap's own code for wrong usage is 2, which means "there is a difference" here.
-            let exit = if error.use_stderr() {
-                Exit::Error
-            } else {
-                Exit::Ok
+            let exit = match error.use_stderr() {
+                true if wal::is_fetch(std::env::args_os()) => Exit::Stop,
+                true => Exit::Error,
+                false => Exit::Ok,
             };
             return exit.into();
         }
@@ -87,8 +89,17 @@ pub fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
+    let is_fetch = matches!(arguments.command, Command::Wal(WalCommand::Fetch(_)));
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(dispatch(arguments.command, &context)),
+        Ok(runtime) => {
+            let work = || runtime.block_on(dispatch(arguments.command, &context));
+            match std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
+                Ok(outcome) => outcome,
+                // The code of a panic would tell a server that its archive ends here.
+                Err(_) if is_fetch => return Exit::Stop.into(),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
         Err(error) => Err(Trouble::new(Exit::Error, format!("start threads: {error}"))),
     };
     match outcome {
@@ -97,7 +108,10 @@ pub fn main() -> ExitCode {
             if !trouble.message.is_empty() {
                 output::say(&format!("Error: {}", trouble.message));
             }
-            trouble.exit.into()
+            match is_fetch {
+                true => Exit::Stop.into(),
+                false => trouble.exit.into(),
+            }
         }
     }
 }
@@ -175,6 +189,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Trouble> 
         Command::Schema { format } => more::print_schema(format),
         Command::Explain(arguments) => foresee::explain(&arguments, context).await,
         Command::Graph { plan, drawn_as } => more::graph(&plan, drawn_as, context).await,
+        Command::Wal(command) => wal::run(command, context).await,
         Command::Unlock(arguments) => lock::unlock(&arguments, context).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

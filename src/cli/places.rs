@@ -37,7 +37,8 @@ pub async fn open_all(strategy: &Strategy, commands: Commands) -> Result<Places,
     Ok(places)
 }
 
-async fn open(
+/// Opens one destination.
+pub async fn open(
     strategy: &Strategy,
     destination: &Destination,
     commands: Commands,

@@ -6,7 +6,7 @@ mod redis;
 use crate::cli::args::RestoreArguments;
 use crate::cli::exit::{Exit, Trouble};
 use crate::cli::holdings::{FoundBackup, Reading, Wanted};
-use crate::cli::{Context, approve, output, read};
+use crate::cli::{Context, approve, output, read, restore_cluster};
 use crate::model::strategy::{FilesSource, SourceSpec};
 use crate::model::tree::printable;
 use crate::model::units::{Size, to_minute};
@@ -17,6 +17,11 @@ use std::path::{Path, PathBuf};
 pub async fn run(arguments: &RestoreArguments, context: &Context) -> Result<Exit, Trouble> {
     let reading = Reading::open(&arguments.file, context).await?;
     let component = reading.component(&arguments.component)?.clone();
+    if let SourceSpec::Postgres(_) = component.source
+        && restore_cluster::is_asked_for(&reading, &component, arguments).await?
+    {
+        return restore_cluster::run(&reading, &component, arguments, context).await;
+    }
     let wanted = Wanted {
         component: Some(&component.name),
         backup: arguments.backup.as_deref(),

@@ -4,6 +4,7 @@
 use crate::model::ids::{BackupId, ComponentName, DestinationName, RepositoryId};
 use crate::model::records::{Annotation, Check, Evidence, Manifest, Note, RunRecord, Tomb};
 use crate::model::strategy::Cipher;
+use crate::model::wal::WalFacts;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,22 @@ pub struct Holding {
     pub damaged: BTreeMap<String, String>,
     /// Records of the newest runs, newest first.
     pub runs: Vec<RunRecord>,
+    /// WAL that servers handed over, whether or not a backup has it too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wal: Vec<WaitingWal>,
+}
+
+/// WAL of one component and cluster that `ccb wal push` left at a destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WaitingWal {
+    /// Whose.
+    pub component: ComponentName,
+    /// What.
+    pub facts: WalFacts,
+    /// How many files these are.
+    pub files: u64,
+    /// What they take there.
+    pub bytes: u64,
 }
 
 impl Holding {
@@ -50,6 +67,7 @@ impl Holding {
             trashed: Vec::new(),
             damaged: BTreeMap::new(),
             runs: Vec::new(),
+            wal: Vec::new(),
         }
     }
     /// The backup with that id.

@@ -13,3 +13,4 @@ pub mod secret;
 pub mod strategy;
 pub mod tree;
 pub mod units;
+pub mod wal;

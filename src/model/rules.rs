@@ -433,6 +433,17 @@ pub const RULES: &[Rule] = &[
         ],
     ),
     rule(
+        "CCB222",
+        "wal-gap",
+        [W, W, W],
+        P,
+        [
+            "WAL of component.X lacks N segments: from the base of T no moment after T2 can be restored",
+            "WAL is a chain: where one segment is missing, nothing after it can be reached",
+            "make a base backup to go on from: ccb backup FILE COMPONENT --method base; then find out in the server's log why the segment was not archived",
+        ],
+    ),
+    rule(
         "CCB301",
         "shadowed-rule",
         [I, I, I],

@@ -37,6 +37,7 @@ pub async fn holding(opened: &Opened) -> Holding {
 
 async fn look(repository: &Repository) -> Result<Holding, RepositoryError> {
     let (mut holdings, facts) = try_join(repository.list(), repository.facts()).await?;
+    let (wal, damaged_wal) = repository.waiting_wal(None).await?;
     holdings.damaged.extend(facts.damaged);
     let facts = RepositoryFacts {
         id: repository.id(),
@@ -53,7 +54,11 @@ async fn look(repository: &Repository) -> Result<Holding, RepositoryError> {
         last_prune: facts.last_prune,
         condemned_bytes: facts.condemned.bytes,
     };
-    Ok(from_holdings(holdings, facts))
+    holdings.damaged.extend(damaged_wal);
+    Ok(Holding {
+        wal,
+        ..from_holdings(holdings, facts)
+    })
 }
 
 fn from_holdings(holdings: Holdings, facts: RepositoryFacts) -> Holding {
@@ -90,6 +95,7 @@ fn from_holdings(holdings: Holdings, facts: RepositoryFacts) -> Holding {
         trashed,
         damaged,
         runs: holdings.runs,
+        wal: Vec::new(),
     }
 }
 

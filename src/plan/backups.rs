@@ -3,7 +3,9 @@
 
 use crate::model::ids::{Address, BackupId, DestinationName, Tag};
 use crate::model::records::{Slot, StepOutcome};
-use crate::model::strategy::{Method, Schedule, Tier};
+use crate::model::strategy::{Method, Schedule, Tier, Timing};
+use crate::model::units::Period;
+use crate::model::wal::{WalFacts, WalName};
 use crate::plan::document::{Action, Cause, NotDue, Reason};
 use crate::plan::draft::{Draft, Drafts, Key, made_by};
 use crate::plan::due::{Owes, Slots, owes, serves};
@@ -36,6 +38,9 @@ pub(crate) struct Fresh {
     /// Whether somebody asked for it.
     pub requested: bool,
 }
+
+/// How often WAL that a server hands over all the time is taken over into a backup.
+const TAKEN_OVER_EVERY: Period = Period::hours(1);
 
 /// Verbs in the order of output.
 pub(crate) const CHANGE: u8 = 0;
@@ -95,7 +100,11 @@ fn was_at_work(world: &World, view: &View, slot: jiff::Timestamp) -> bool {
 
 /// What one schedule of a component owes now.
 pub(crate) fn owes_now(world: &World, view: &View, schedule: &Schedule) -> Owes {
-    let slots = Slots::new(&schedule.timing, &world.zone);
+    let timing = match schedule.timing {
+        Timing::Continuous if is_waiting(world, view) => &Timing::Every(TAKEN_OVER_EVERY),
+        ref timing => timing,
+    };
+    let slots = Slots::new(timing, &world.zone);
     let is_served = |slot: &Slot, end| match schedule.method {
         Method::Check => last_look(world, view).is_some_and(|at| at >= slot.at),
         _ => has_backup(world, view, schedule, slot, end),
@@ -129,6 +138,31 @@ impl Owed {
             full.requested |= incremental.requested;
         }
     }
+}
+
+/// Whether WAL was handed over that no backup has yet.
+fn is_waiting(world: &World, view: &View) -> bool {
+    let names = || std::iter::once(&view.spec.name).chain(&view.spec.moved_from);
+    let kept: Vec<WalFacts> = view
+        .backups
+        .iter()
+        .flat_map(|copies| WalFacts::all_of(copies.facts))
+        .collect();
+    let is_kept = |system, name: &WalName| {
+        kept.iter()
+            .any(|facts| facts.system_identifier == system && facts.holds(name))
+    };
+    let waiting = world.inventory.destinations.values().flat_map(|h| &h.wal);
+    waiting
+        .filter(|waiting| names().any(|name| *name == waiting.component))
+        .any(|waiting| {
+            let facts = &waiting.facts;
+            let ends = facts.runs.iter().flat_map(|run| [run.first, run.last]);
+            let mut files = ends
+                .map(WalName::Segment)
+                .chain(facts.others.iter().copied());
+            files.any(|name| !is_kept(facts.system_identifier, &name))
+        })
 }
 
 fn has_backup(

@@ -4,11 +4,13 @@ use crate::model::ids::Digest;
 use crate::model::inventory::Inventory;
 use jiff::Timestamp;
 
-/// Fingerprint of what the destinations hold. The moment at which a store was read is not part of it:
-/// two looks at the same things give the same digest.
+/// Fingerprint of what the destinations hold. The moment at which a store was read is not part of it: two
+/// looks at the same things give the same digest. Nor is WAL that waits: a server hands it over all the time,
+/// and no saved plan gets stale by that.
 pub fn inventory_digest(inventory: &Inventory) -> Digest {
     let mut held = inventory.clone();
     for holding in held.destinations.values_mut() {
+        holding.wal.clear();
         if let Some(repository) = &mut holding.repository {
             repository.server_time = Timestamp::UNIX_EPOCH;
         }

@@ -12,6 +12,7 @@ mod security;
 mod timing;
 mod upkeep;
 mod verification;
+mod wal;
 
 use crate::model::ids::{Address, DestinationName};
 use crate::model::inventory::Inventory;
@@ -64,6 +65,7 @@ pub fn check_plan(
     broken.extend(verification::overdue(strategy, inventory, plan));
     broken.extend(upkeep::check(strategy, inventory, plan));
     broken.extend(copies::missing(strategy, plan));
+    broken.extend(wal::check(strategy, inventory));
     settle(strategy, plan.at, broken)
 }
 

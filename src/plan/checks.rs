@@ -41,7 +41,7 @@ pub(crate) fn draft_checks(
     let mut proofs = Proofs::default();
     for made in made {
         for (position, (at, bring)) in made.reaches.iter().enumerate() {
-            for check in after_backup(world, view, made.method, at, position == 0) {
+            for check in after_backup(world, view, at, position == 0) {
                 let subject = of_made(world, view, made, at, *bring);
                 let (cause, because) = (made.cause(), Reason::AfterBackup);
                 proofs
@@ -57,7 +57,7 @@ pub(crate) fn draft_checks(
         let Some(at) = first_holding(world, view, copies) else {
             continue;
         };
-        for check in after_backup(world, view, copies.facts.method, at, true) {
+        for check in after_backup(world, view, at, true) {
             if !copies.was_checked(check.check()) {
                 let subject = of_existing(view, copies, at);
                 let step = draft(
@@ -81,14 +81,12 @@ pub(crate) fn draft_checks(
 fn after_backup(
     world: &World,
     view: &View,
-    method: Method,
     at: &DestinationName,
     is_first: bool,
 ) -> Vec<CheckSpec> {
     let settings = &view.spec.verify;
     let mut checks = vec![CheckSpec::Presence];
-    // A base or a log has no list of what it holds.
-    if settings.contents.is_some() && is_first && !is_physical(method) {
+    if settings.contents.is_some() && is_first {
         checks.push(CheckSpec::Contents);
     }
     let is_sealed = world

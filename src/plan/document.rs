@@ -432,6 +432,11 @@ pub enum KeptBecause {
         /// How far back.
         back: Period,
     },
+    /// A base backup that stays restores nothing without it.
+    BaseNeedsIt {
+        /// When the base began.
+        base: Timestamp,
+    },
     /// `until` has not happened yet.
     Until {
         /// The rule.

@@ -100,6 +100,8 @@ struct Case<'c, 'a> {
     view: &'c View<'a>,
     run: &'c Run<'c, 'a>,
     newest: BTreeSet<crate::model::ids::BackupId>,
+    /// Bases that stay, as beginning and end of the WAL backups that each needs.
+    bases: Vec<(Timestamp, Option<Timestamp>)>,
     /// The newest proof by method and destination.
     proofs: BTreeMap<(Method, &'a DestinationName), Proof>,
     newest_good: BTreeMap<Method, Timestamp>,
@@ -128,13 +130,40 @@ impl<'c, 'a> Case<'c, 'a> {
                 .filter(|copies| !of_run.contains(&copies.facts.method))
                 .map(|copies| copies.facts.id)
                 .collect(),
+            bases: Vec::new(),
             proofs: BTreeMap::new(),
             newest_good,
         };
+        for (copies, verdict) in view.backups.iter().zip(verdicts) {
+            case.note_base(copies, verdict);
+        }
         for (copies, verdict) in view.backups.iter().zip(verdicts).rev() {
             case.note_proof(copies, verdict);
         }
         case
+    }
+
+    /// What a base needs is archived while it is taken: it is in the WAL backups from its beginning to the
+    /// first one that begins after its end.
+    fn note_base(&mut self, copies: &Copies<'a>, verdict: &Verdict) {
+        let facts = copies.facts;
+        let stays = verdict.is_kept() || copies.hold().is_some() || self.newest.contains(&facts.id);
+        if facts.method == Method::Base && facts.complete && stays {
+            let mut wal = self.view.backups.iter().map(|copies| copies.facts);
+            let last = wal.find(|w| w.method == Method::Wal && w.started >= facts.finished);
+            self.bases
+                .push((facts.started, last.map(|last| last.started)));
+        }
+    }
+
+    /// The base that is nothing without this WAL backup.
+    fn base_that_needs(&self, facts: &crate::model::records::Manifest) -> Option<Timestamp> {
+        let needs = |(first, last): &&(Timestamp, Option<Timestamp>)| {
+            *first <= facts.started && last.is_none_or(|last| facts.started <= last)
+        };
+        let base = self.bases.iter().find(needs);
+        base.filter(|_| facts.method == Method::Wal)
+            .map(|(base, _)| *base)
     }
 
     /// Newest first: the first proof for a method and destination is the one that counts.
@@ -188,6 +217,9 @@ impl<'c, 'a> Case<'c, 'a> {
         }
         if self.newest.contains(&facts.id) {
             return Some(KeptBecause::Newest);
+        }
+        if let Some(base) = self.base_that_needs(facts) {
+            return Some(KeptBecause::BaseNeedsIt { base });
         }
         let is_replaced = || {
             let newer = |method: &Method| self.newest_good.get(method) > Some(&facts.started);

@@ -108,12 +108,16 @@ impl<'a> Subject<'a> {
 }
 
 /// One verdict for each of `subjects`, which are sorted by start, oldest first. Only complete backups that are
-/// not dated after `at` are picked. Without a keep rule everything is kept.
+/// not dated after `at` are picked; of WAL, those with a gap before them too, for no other has what they have. Without a keep
+/// rule everything is kept.
 pub fn judge(rules: &[KeepRule], subjects: &[Subject], at: Timestamp) -> Vec<Verdict> {
     debug_assert!(subjects.is_sorted_by_key(|s| s.facts.started));
     let mut verdicts = vec![Verdict::default(); subjects.len()];
     let eligible: Vec<usize> = (0..subjects.len())
-        .filter(|i| subjects[*i].facts.complete && subjects[*i].facts.started <= at)
+        .filter(|i| {
+            let facts = subjects[*i].facts;
+            (facts.complete || facts.method == Method::Wal) && facts.started <= at
+        })
         .collect();
     for rule in rules {
         let matching: Vec<usize> = eligible

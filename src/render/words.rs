@@ -231,6 +231,9 @@ pub(crate) fn kept_because(because: &KeptBecause) -> String {
             format!("held by {}: \"{}\"", line(by), line(reason))
         }
         KeptBecause::Pitr { back } => format!("`pitr {back}` needs it"),
+        KeptBecause::BaseNeedsIt { base } => {
+            format!("the base of {} restores nothing without it", instant(*base))
+        }
         KeptBecause::Until { keep } => format!("`{keep}`: that has not happened yet"),
         KeptBecause::CopyInFlight => "a copy of it is being made".to_owned(),
         KeptBecause::NothingNewer => "no newer backup is made and verified".to_owned(),
@@ -254,6 +257,7 @@ pub(crate) fn keeper(because: &KeptBecause) -> (u8, &'static str) {
             (nth.unwrap_or(order.len()) as u8, keep.word())
         }
         KeptBecause::Pitr { .. } => (6, "pitr"),
+        KeptBecause::BaseNeedsIt { .. } => (6, "of a base"),
         KeptBecause::NoRules => (7, "without rules"),
         KeptBecause::Newest => (8, "newest"),
         KeptBecause::LastVerified => (9, "last verified"),

@@ -135,6 +135,7 @@ impl Repository {
             }
             CheckLevel::Full => {
                 packs::check_bytes(self, &mut state, None, &mut report).await?;
+                objects::check_wal(self, &mut report).await?;
                 report.is_remembered = self.remember(None, &state).await?;
             }
         }

@@ -146,6 +146,26 @@ pub enum RepositoryError {
     /// Others took and gave back the lock so often meanwhile that it was never free.
     #[error("take the lock: others are always faster; run again")]
     LockContended,
+    /// Another file is archived under the name of one that is handed over.
+    #[error(
+        "`{key}` is there already with other bytes; nothing was replaced. Two servers archive under one name, or the log was written twice: give each its own component"
+    )]
+    OtherWal {
+        /// Where the other one is.
+        key: String,
+    },
+    /// WAL of a cluster that is not the component's.
+    #[error(
+        "component.{component} archives the database cluster {known}, and this is WAL of {found}: another server archives under this component. If the server was replaced, make a base backup of it first: ccb backup FILE {component} --method base"
+    )]
+    OtherCluster {
+        /// Whose WAL it was to be.
+        component: crate::model::ids::ComponentName,
+        /// The cluster that is archived.
+        known: crate::model::wal::SystemId,
+        /// The cluster that wrote it.
+        found: crate::model::wal::SystemId,
+    },
     /// The work was given up before its end.
     #[error("interrupted")]
     Interrupted,

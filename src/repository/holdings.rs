@@ -302,5 +302,6 @@ fn parse(fetched: &Fetched) -> Result<Item, FormatError> {
         }
         ObjectType::Run => RunRecord::decode(payload).map(Item::Run),
         ObjectType::Index => misplaced("index segment"),
+        ObjectType::Wal => misplaced("WAL file"),
     }
 }

@@ -2,6 +2,7 @@
 //! reads or writes anything.
 
 use crate::model::ids::{BackupId, ComponentName, Digest, RunId, SessionId, hex, is_name};
+use crate::model::wal::{SystemId, WalName};
 use crate::repository::format::blob::BlobKind;
 use crate::store::Key;
 use jiff::Timestamp;
@@ -20,6 +21,7 @@ pub(crate) const CHECKS: &str = "checks/";
 /// Ends of sessions that tidy up and commit no backup. No component is called so.
 pub(crate) const REPACKS: &str = "backups/_repack/";
 pub(crate) const LOCKS: &str = "locks/";
+pub(crate) const WAL: &str = "wal/";
 
 /// What stands under the key of a backup whose session was ended by a prune.
 pub(crate) const REVOKED: &[u8] = b"REVOKED\n";
@@ -171,6 +173,30 @@ pub(crate) fn annotated(key: &Key) -> Option<BackupId> {
 
 pub(crate) fn run(started: Timestamp, run: &RunId) -> Key {
     key(format!("{RUNS}{}-{run}", instant(started)))
+}
+
+/// Every WAL file of a component starts so.
+pub(crate) fn wal_of(component: &ComponentName) -> String {
+    format!("{WAL}{component}/")
+}
+
+pub(crate) fn wal(component: &ComponentName, system: SystemId, name: &WalName) -> Key {
+    let timeline = name.timeline();
+    key(format!("{WAL}{component}/{system}/{timeline:08X}/{name}"))
+}
+
+/// The file that is stored under `key`.
+pub(crate) fn wal_name(key: &Key) -> Option<(ComponentName, SystemId, WalName)> {
+    let mut parts = key.as_str().strip_prefix(WAL)?.split('/');
+    let component = parts.next()?.parse().ok()?;
+    let (system, _, name) = (parts.next()?.parse().ok()?, parts.next()?, parts.next()?);
+    let name = name.parse().ok()?;
+    (*key == wal(&component, system, &name)).then_some((component, system, name))
+}
+
+/// The record of a component's cluster, counted from 1.
+pub(crate) fn wal_cluster(component: &ComponentName, number: u32) -> Key {
+    key(format!("{WAL}{component}/clusters/{number}"))
 }
 
 pub(crate) fn lock(number: u64, part: &str) -> Key {

@@ -12,6 +12,7 @@ mod survey;
 mod sweep;
 mod trash;
 mod usage;
+mod wal;
 
 use crate::model::ids::BackupId;
 use crate::model::units::{Percent, Period};
@@ -104,6 +105,8 @@ pub struct PruneReport {
     pub revoked: u64,
     /// Small objects that were of no use any more: old tombs, records of runs and prunes.
     pub tidied: u64,
+    /// WAL files that a backup has taken over, and that are not needed twice.
+    pub wal_removed: Packs,
 }
 
 impl Repository {
@@ -136,6 +139,7 @@ impl Repository {
         segments::remove_superseded(self, grace).await?;
         trash::remove_sessions(self, grace).await?;
         self.remove_old_locks().await?;
+        wal::remove_taken_over(self, grace, &mut report).await?;
         report.tidied = old::remove_old(self, grace).await?;
         Ok(report)
     }

@@ -13,7 +13,7 @@ use crate::repository::format::seal::{ObjectType, seal};
 use crate::repository::lease::Pin;
 use crate::repository::pipeline;
 use crate::repository::writer::blobs::BlobWriter;
-use crate::repository::writer::{self, Progress, TreeStats};
+use crate::repository::writer::{self, Order, Progress, TreeStats, Walk};
 use crate::repository::writing::{Wanted, Writing};
 use crate::repository::{ListedBackup, ParentTree, Reader, Repository, RepositoryError, layout};
 use crate::store::{Key, Kind, Put};
@@ -175,6 +175,25 @@ impl Session {
     pub async fn write_tree(
         &mut self,
         walk: Box<dyn Iterator<Item = Result<Found, Problem>> + Send>,
+        progress: Arc<dyn Progress>,
+    ) -> Result<TreeStats, RepositoryError> {
+        self.write_in_order((walk, Order::DepthFirst), progress)
+            .await
+    }
+
+    /// Writes a tree whose nodes come in the order in which a server sends them: the root first, each node
+    /// once. All of them are in memory meanwhile, their bytes are not.
+    pub async fn write_arrivals(
+        &mut self,
+        walk: Box<dyn Iterator<Item = Result<Found, Problem>> + Send>,
+        progress: Arc<dyn Progress>,
+    ) -> Result<TreeStats, RepositoryError> {
+        self.write_in_order((walk, Order::Arrival), progress).await
+    }
+
+    async fn write_in_order(
+        &mut self,
+        walk: (Walk, Order),
         progress: Arc<dyn Progress>,
     ) -> Result<TreeStats, RepositoryError> {
         let (writer, is_pinned) = (self.writing.blobs.clone(), self.parent.is_some());

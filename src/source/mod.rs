@@ -1,11 +1,13 @@
 //! What can be captured and put back, by kind of source. Knows nothing of stores and repositories:
 //! a source gives nodes and bytes, and somebody else keeps them.
 
+pub mod cluster;
 pub mod files;
 pub mod postgres;
 pub mod processes;
 pub mod program;
 pub mod redis;
+pub mod wal;
 
 use crate::model::records::ReadError;
 use crate::model::tree::{Found, Problem};
@@ -13,6 +15,7 @@ use crate::source::files::FilesError;
 use crate::source::postgres::PostgresError;
 use crate::source::program::ProgramError;
 use crate::source::redis::RedisError;
+use crate::source::wal::WalFileError;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io;
@@ -56,6 +59,8 @@ pub enum SourceError {
     Postgres(#[from] PostgresError),
     #[error(transparent)]
     Program(#[from] ProgramError),
+    #[error(transparent)]
+    Wal(#[from] WalFileError),
     #[error(transparent)]
     Redis(#[from] RedisError),
     #[error("{doing}")]

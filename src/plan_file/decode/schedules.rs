@@ -146,9 +146,9 @@ impl Decoder<'_> {
     }
 
     fn wal_needs(&mut self, component: &Element, source: &SourceSpec, schedules: &[Schedule]) {
-        let SourceSpec::Postgres(postgres) = source else {
+        if source.kind() != "postgres" {
             return;
-        };
+        }
         let of = |method| {
             schedules
                 .iter()
@@ -166,15 +166,6 @@ impl Decoder<'_> {
                 place,
                 "no schedule of this component makes a base",
                 "add: schedule \"base\" on=\"sunday\" at=\"01:00\" method=\"base\"".to_owned(),
-            );
-        }
-        if postgres.wal.is_none() && !matches!(wal.timing, Timing::Continuous | Timing::OnDemand) {
-            self.wrong(
-                "ccb::config::wal",
-                "nothing says where WAL segments are found".to_owned(),
-                place,
-                "has nothing to read",
-                "add to the source: wal archive-dir=\"/var/lib/postgresql/wal-archive\", or write when=\"continuous\" and let the server call `ccb wal push`".to_owned(),
             );
         }
     }

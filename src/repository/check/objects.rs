@@ -12,7 +12,11 @@ use crate::repository::sessions::Part;
 use crate::repository::slots::{read_epoch, read_slot};
 use crate::repository::{Packs, Repository, RepositoryError, layout};
 use crate::store::{Key, Listing};
+use futures_util::{StreamExt, stream};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// WAL files in memory at once.
+const AT_ONCE: usize = 2;
 
 /// Key slots, epoch records and leases.
 pub(super) async fn check_small(
@@ -61,6 +65,27 @@ async fn check_key(
         }
     };
     Ok(file.map(|file| file.and_then(is_its_own)))
+}
+
+/// WAL that was handed over: every byte of it.
+pub(super) async fn check_wal(
+    repository: &Repository,
+    report: &mut CheckReport,
+) -> Result<(), RepositoryError> {
+    let objects = repository.list_wal(None).await?;
+    let mut reading = stream::iter(objects)
+        .map(|object| async move {
+            let read = repository.get_wal(&object.component, object.system, &object.name);
+            (read.await, object.key)
+        })
+        .buffer_unordered(AT_ONCE);
+    while let Some((read, key)) = reading.next().await {
+        match read {
+            Err(error @ RepositoryError::Object { .. }) => report.add(&key, error),
+            read => drop(read?),
+        }
+    }
+    Ok(())
 }
 
 /// The log of condemned packs, or nothing when it can not be read.

@@ -32,6 +32,8 @@ pub enum ObjectType {
     Run,
     /// What marks a backup as forgotten.
     Tomb,
+    /// A file of a database's log, as its server handed it over.
+    Wal,
 }
 
 impl ObjectType {
@@ -42,6 +44,7 @@ impl ObjectType {
             Self::Annotation => 3,
             Self::Run => 4,
             Self::Tomb => 5,
+            Self::Wal => 6,
         }
     }
 
@@ -52,12 +55,14 @@ impl ObjectType {
             Self::Annotation => "annotation",
             Self::Run => "run record",
             Self::Tomb => "tomb",
+            Self::Wal => "WAL file",
         }
     }
 
     fn purpose(self) -> Purpose {
         match self {
             Self::Index => Purpose::Index,
+            Self::Wal => Purpose::Data,
             _ => Purpose::Manifest,
         }
     }
@@ -70,16 +75,34 @@ pub fn seal(keys: &Keys, kind: ObjectType, name: &str, payload: &[u8], salt: [u8
         payload.len() as u64 <= PAYLOAD_MAX_BYTES,
         "what no reader would open must not be written"
     );
+    seal_packed(keys, kind, name, &[pack(payload, LEVEL)], salt)
+}
+
+/// Compresses a part of a payload, for [`seal_packed`].
+pub fn pack(part: &[u8], level: i32) -> Vec<u8> {
+    zstd::bulk::compress(part, level).expect("zstd compresses from memory to memory")
+}
+
+/// Seals a payload that was compressed before, in one part or several: so that long ones can be compressed on
+/// several cores. The whole payload may not be longer than [`PAYLOAD_MAX_BYTES`].
+pub fn seal_packed(
+    keys: &Keys,
+    kind: ObjectType,
+    name: &str,
+    parts: &[Vec<u8>],
+    salt: [u8; 32],
+) -> Vec<u8> {
     let epoch = keys.keyring().epoch();
-    let mut out = Vec::with_capacity(HEADER_LEN + payload.len() / 2 + TAG_LEN);
+    let len: usize = parts.iter().map(Vec::len).sum();
+    let mut out = Vec::with_capacity(HEADER_LEN + len + TAG_LEN);
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(&[kind.code(), VERSION]);
     out.extend_from_slice(&epoch.to_le_bytes());
     out.extend_from_slice(&salt);
     let aad = object_aad(&out, keys, name);
-    let packed =
-        zstd::bulk::compress(payload, LEVEL).expect("zstd compresses from memory to memory");
-    out.extend_from_slice(&packed);
+    for part in parts {
+        out.extend_from_slice(part);
+    }
     let key = object_key(keys, kind, epoch, &salt).expect("the keyring holds its own newest epoch");
     let tag = key.seal([0; 12], &aad, &mut out[HEADER_LEN..]);
     out.extend_from_slice(&tag);

@@ -70,6 +70,19 @@ pub(crate) enum Outcome {
     Missing,
 }
 
+impl Entry {
+    /// Waits until all of its blobs are stored.
+    pub(crate) fn finish(mut self, writer: &BlobWriter) -> Result<Self, RepositoryError> {
+        if let Outcome::Cut(cut) = self.outcome {
+            if let NodeKind::File { content, .. } = &mut self.node.kind {
+                *content = cut.finish(writer)?;
+            }
+            self.outcome = Outcome::Complete { was_read: true };
+        }
+        Ok(self)
+    }
+}
+
 /// A little more than the longest chunk, so that one is always found.
 const SCRATCH_LEN_BYTES: usize = (4 << 20) + (64 << 10);
 

@@ -7,7 +7,7 @@ mod files;
 mod tree;
 pub(crate) mod uploads;
 
-pub(crate) use tree::write_tree;
+pub(crate) use tree::{Order, Walk, write_tree};
 
 use crate::model::ids::{BlobId, Digest};
 use crate::model::tree::{Problem, printable};

@@ -44,10 +44,19 @@ enum Batch {
     Coming(Receiver<Result<Vec<Entry>, RepositoryError>>),
 }
 
+/// In which order a walk finds things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// That of [`Found`].
+    DepthFirst,
+    /// As a server sends them: all nodes are in memory until the last has come.
+    Arrival,
+}
+
 /// Writes the tree. Waits much: to be called on a thread of its own.
 pub(crate) fn write_tree(
     writer: Arc<BlobWriter>,
-    walk: Walk,
+    (walk, order): (Walk, Order),
     is_parent_pinned: bool,
     progress: Arc<dyn Progress>,
 ) -> Result<TreeStats, RepositoryError> {
@@ -70,7 +79,7 @@ pub(crate) fn write_tree(
                 walker.writer.failure.set(error);
             }
         });
-        let written = assemble(&reading, &to_assemble);
+        let written = assemble(&reading, order, &to_assemble);
         if let Err(error) = &written {
             reading.writer.failure.set(error.clone());
         }
@@ -87,7 +96,11 @@ pub(crate) fn write_tree(
         directories,
         errors,
         error_count,
-        content: reading.streams.digest(),
+        content: match order {
+            Order::DepthFirst => reading.streams.digest(),
+            // The same files may come in another order next time.
+            Order::Arrival => None,
+        },
     })
 }
 
@@ -200,7 +213,12 @@ struct OpenDirectory {
 
 type Written = (BlobId, Stats, BTreeMap<String, Subtotal>);
 
-fn assemble(reading: &Reading, batches: &Receiver<Batch>) -> Result<Written, RepositoryError> {
+fn assemble(
+    reading: &Reading,
+    order: Order,
+    batches: &Receiver<Batch>,
+) -> Result<Written, RepositoryError> {
+    let mut arrived = BTreeMap::new();
     let mut assembly = Assembly {
         writer: &reading.writer,
         open: Vec::new(),
@@ -215,8 +233,19 @@ fn assemble(reading: &Reading, batches: &Receiver<Batch>) -> Result<Written, Rep
             }
         };
         for entry in entries {
-            assembly.add(entry)?;
+            match order {
+                Order::DepthFirst => assembly.add(entry)?,
+                Order::Arrival => {
+                    let entry = entry.finish(&reading.writer)?;
+                    if let Some(twice) = arrived.insert(depth_first(&entry.path), entry) {
+                        return Err(out_of_order(&twice.path));
+                    }
+                }
+            }
         }
+    }
+    for entry in std::mem::take(&mut arrived).into_values() {
+        assembly.add(entry)?;
     }
     // The walk ends early only with an error, which counts more than what is half assembled.
     reading.writer.failure.check()?;
@@ -339,6 +368,12 @@ impl Assembly<'_> {
             }
         }
     }
+}
+
+/// Sorts as a walk goes: what is in a directory comes before the directory's next sibling.
+fn depth_first(path: &[u8]) -> Vec<u8> {
+    let before_all_names = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
+    path.iter().map(before_all_names).collect()
 }
 
 /// Stores the entries of one directory, sorted by name.

@@ -5,6 +5,7 @@ mod faults;
 mod key;
 mod locks;
 mod notify;
+mod point_in_time;
 mod prune;
 mod reading;
 mod readme;
@@ -13,6 +14,7 @@ mod resume;
 mod round_trip;
 mod started;
 mod trouble;
+mod wal;
 
 use std::path::Path;
 use std::process::{Command, Output};

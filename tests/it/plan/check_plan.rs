@@ -4,11 +4,12 @@ use crate::plan::check::{BREAKING, bent, db, of};
 use crate::support::plan::{backup, checked, copy, forget, held, inventory, plan, run, time};
 use crate::support::strategy::{name, sound};
 use ccb::model::ids::Address;
-use ccb::model::inventory::{Held, Inventory};
+use ccb::model::inventory::{Held, Holding, Inventory};
 use ccb::model::records::{Check, StepOutcome};
 use ccb::model::rules::{RULES, When};
 use ccb::model::strategy::{Level, Method, Preset, RestoreInto, RestoreTestPolicy};
 use ccb::model::units::{Percent, Period};
+use ccb::model::wal::{BaseFacts, Lsn, SegmentBytes, SegmentName, SystemId, WalFacts, WalName};
 use ccb::plan::check::check_plan;
 use ccb::plan::{Action, BackupRef, Cause, CheckSpec, Finding, Plan, StepId};
 
@@ -81,6 +82,40 @@ fn wal_and_bases() -> Inventory {
         made_by(Method::Base, tested(3, "2026-11-19T02:07:00Z")),
         tested(4, BEFORE),
     ])
+}
+
+/// A base that needs segments 2 and 3, and WAL of these.
+fn base_and_wal(segments: &[u64]) -> Inventory {
+    let system = SystemId(7);
+    let bytes = SegmentBytes::USUAL;
+    let base = BaseFacts {
+        system_identifier: system,
+        timeline: 1,
+        start_lsn: Lsn(2 * bytes.get() + 40),
+        stop_lsn: Lsn(3 * bytes.get() + 256),
+        segment_bytes: bytes,
+        checksums_verified: None,
+        server_version: "15.18".to_owned(),
+        backup_label: String::new(),
+    };
+    let names = segments.iter().map(|number| {
+        let segment = SegmentName::new(1, *number, bytes).unwrap();
+        (WalName::Segment(segment), BEFORE.parse().unwrap())
+    });
+    let facts = WalFacts::empty(system, bytes).with(names);
+    let mut held = made_by(Method::Base, tested(1, "2026-11-19T02:07:00Z"));
+    held.manifest
+        .source
+        .insert("base".to_owned(), serde_json::to_value(base).unwrap());
+    let mut wal = made_by(Method::Wal, tested(2, "2026-11-20T02:07:00Z"));
+    wal.manifest
+        .source
+        .insert("wal".to_owned(), serde_json::to_value([facts]).unwrap());
+    let mut inventory = at_primary(&[held, wal]);
+    inventory
+        .destinations
+        .insert("offsite".parse().unwrap(), Holding::empty());
+    inventory
 }
 
 type Case = (
@@ -211,6 +246,27 @@ const BREAKING_PLANS: &[Case] = &[
         "WAL of component.db is kept for 7d at destination.primary but the oldest base only reaches 3d",
     ),
     (
+        "CCB222",
+        || base_and_wal(&[2, 3, 6, 7]),
+        nothing,
+        "component.db.schedule",
+        "WAL of component.db lacks 2 segments, 000000010000000000000004 to 000000010000000000000005: from the base of 2026-11-19T02:07Z no moment after 2026-11-21T02:00Z can be restored",
+    ),
+    (
+        "CCB222",
+        || base_and_wal(&[3, 4]),
+        nothing,
+        "component.db.schedule",
+        "WAL of component.db lacks the segment 000000010000000000000002: the base of 2026-11-19T02:07Z can not be restored",
+    ),
+    (
+        "CCB222",
+        || base_and_wal(&[2]),
+        nothing,
+        "component.db.schedule",
+        "WAL of component.db ends before 000000010000000000000003, without which the base of 2026-11-19T02:07Z can not be restored",
+    ),
+    (
         "CCB311",
         || at_primary(&[tested(1, BEFORE), held(2, "2026-11-22T05:07:00Z")]),
         nothing,
@@ -303,6 +359,20 @@ const KEEPING_PLANS: &[Kept] = &[
     ("CCB215", wal_and_bases, || {
         plan(vec![(forget(2, "primary"), vec![])])
     }),
+    ("CCB222", || base_and_wal(&[2, 3, 4, 5]), nothing),
+    (
+        "CCB222",
+        || {
+            // What is out of sight may be there.
+            let mut inventory = base_and_wal(&[2, 3, 6]);
+            let away = Holding::unreachable("away".to_owned());
+            inventory
+                .destinations
+                .insert("offsite".parse().unwrap(), away);
+            inventory
+        },
+        nothing,
+    ),
     ("CCB311", || at_primary(&[tested(1, BEFORE)]), nothing),
 ];
 

@@ -159,6 +159,23 @@ fn point_in_time_recovery_keeps_the_newest_older_base_and_all_since() {
     );
 }
 
+#[test]
+fn wal_with_a_gap_before_it_is_kept_all_the_same() {
+    let mut backups: Vec<Manifest> = [
+        ("2026-11-14T01:00Z", Method::Base),
+        ("2026-11-16T01:00Z", Method::Wal),
+        ("2026-11-17T01:00Z", Method::Base),
+        ("2026-11-18T01:00Z", Method::Wal),
+    ]
+    .iter()
+    .map(|(started, method)| manifest(backup_id(1), "db", *method, started))
+    .collect();
+    backups[1].complete = false;
+    backups[2].complete = false;
+    let pitr = Keep::Pitr(Period::days(3));
+    assert_eq!(kept_days(&[pitr], &backups), ["11-14", "11-16", "11-18"]);
+}
+
 /// The second implementation: a name for each bucket, then the newest names.
 fn naive(keep: &Keep, backups: &[Manifest], zone: &TimeZone) -> BTreeSet<usize> {
     let day = |at: Timestamp| at.to_zoned(zone.clone()).date();

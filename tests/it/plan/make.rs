@@ -433,3 +433,113 @@ proptest! {
         }
     }
 }
+
+/// `db` with bases on demand, WAL all the time, and these rules.
+fn point_in_time(rules: Vec<ccb::model::strategy::KeepRule>) -> Strategy {
+    let mut strategy = strategy(&["a"]);
+    let mut db = component("db", postgres_source(), &["a"]);
+    db.schedules = vec![
+        schedule("base", Timing::OnDemand, Method::Base),
+        schedule("wal", Timing::Continuous, Method::Wal),
+    ];
+    db.retain = rules;
+    strategy.components = vec![db];
+    strategy
+}
+
+fn made(number: u32, method: Method, started: &str) -> Held {
+    let mut backup = dump(number, started);
+    backup.manifest.method = method;
+    backup
+}
+
+#[test]
+fn a_base_that_stays_keeps_the_wal_without_which_it_is_nothing() {
+    let monthly = Keep::Monthly {
+        count: 12,
+        on: Day::Month(1),
+        pick: Pick::First,
+    };
+    let mut bases = rule(monthly);
+    bases.among.method = Some(Method::Base);
+    let strategy = point_in_time(vec![bases, rule(Keep::Pitr(Period::days(2)))]);
+    let backups = [
+        made(1, Method::Base, "2026-10-01T01:00Z"),
+        made(2, Method::Wal, "2026-10-01T02:00Z"),
+        made(3, Method::Wal, "2026-10-01T03:00Z"),
+        made(4, Method::Base, "2026-11-19T01:00Z"),
+        made(5, Method::Wal, "2026-11-19T02:00Z"),
+        made(6, Method::Wal, "2026-11-22T01:00Z"),
+    ];
+    let there = inventory(vec![("a", holding(1, backups.to_vec()))]);
+    let plan = planned(&strategy, &there, "2026-11-22T02:07Z");
+    assert_eq!(
+        lines(&plan),
+        ["a01 forget 00000003 at a", "a02 prune a <- a01"]
+    );
+    let held: Vec<_> = plan
+        .held
+        .iter()
+        .map(|held| (held.backup, held.because.clone()))
+        .collect();
+    let because = KeptBecause::BaseNeedsIt {
+        base: time("2026-10-01T01:00Z"),
+    };
+    assert_eq!(held, [(backup_id(2), because)]);
+}
+
+#[test]
+fn wal_that_was_handed_over_is_taken_over_once_an_hour() {
+    use ccb::model::inventory::WaitingWal;
+    use ccb::model::wal::{SegmentBytes, SystemId, WalFacts, WalName};
+    let strategy = point_in_time(vec![rule(Keep::Pitr(Period::days(2)))]);
+    let name = |text: &str| -> WalName { text.parse().unwrap() };
+    let facts = |names: &[&str]| {
+        WalFacts::empty(SystemId(7), SegmentBytes::USUAL).with(
+            names
+                .iter()
+                .map(|text| (name(text), time("2026-11-22T01:30Z"))),
+        )
+    };
+    let mut wal = made(2, Method::Wal, "2026-11-22T01:00Z");
+    let value = serde_json::to_value([facts(&["000000010000000000000001"])]).unwrap();
+    wal.manifest.source.insert("wal".to_owned(), value);
+    let mut at_a = holding(1, vec![made(1, Method::Base, "2026-11-21T01:00Z"), wal]);
+    let waiting = |names: &[&str]| WaitingWal {
+        component: component_name("db"),
+        facts: facts(names),
+        files: 1,
+        bytes: 1,
+    };
+    at_a.wal = vec![waiting(&["000000010000000000000001"])];
+    let steps = |at_a: &Holding, now: &str| {
+        lines(&planned(
+            &strategy,
+            &inventory(vec![("a", at_a.clone())]),
+            now,
+        ))
+    };
+    assert_eq!(steps(&at_a, "2026-11-22T02:07Z"), [""; 0]);
+    at_a.wal = vec![waiting(&[
+        "000000010000000000000001",
+        "000000010000000000000002",
+    ])];
+    assert_eq!(steps(&at_a, "2026-11-22T01:50Z"), [""; 0]);
+    let due = steps(&at_a, "2026-11-22T02:07Z");
+    assert_eq!(due[0], "a01 back up wal 2026-11-22T02:00Z");
+    // A saved plan does not get stale because a server went on writing.
+    let digest = |at_a: &Holding| {
+        planned(
+            &strategy,
+            &inventory(vec![("a", at_a.clone())]),
+            "2026-11-22T02:07Z",
+        )
+        .inventory
+    };
+    let before = digest(&at_a);
+    at_a.wal = vec![waiting(&[
+        "000000010000000000000002",
+        "000000010000000000000003",
+    ])];
+    assert_eq!(digest(&at_a), before);
+}

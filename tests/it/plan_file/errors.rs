@@ -400,10 +400,6 @@ fn schedules_and_keep_rules_that_mean_nothing() {
         "dump_format_directory",
         "component \"db\" {\n    source \"postgres\" {\n        database \"app\"\n        format \"directory\"\n    }\n    store \"main\"\n    schedule \"daily\" at=\"02:00\" method=\"dump\"\n    retain {\n        daily 7\n    }\n}\n",
     );
-    with(
-        "wal_from_nowhere",
-        "component \"db\" {\n    source \"postgres\" {\n        database \"app\"\n    }\n    store \"main\"\n    schedule \"base\" at=\"02:00\" method=\"base\"\n    schedule \"wal\" every=\"1h\" method=\"wal\"\n}\n",
-    );
     broken(
         "verify_misfits",
         "    retain",

@@ -17,3 +17,4 @@ mod simulation;
 mod tidying;
 mod trouble;
 mod unreadable;
+mod wal;

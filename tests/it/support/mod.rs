@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub(crate) mod archiving;
 pub(crate) mod captured;
 pub(crate) mod facts;
 pub(crate) mod http;

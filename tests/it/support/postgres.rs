@@ -423,13 +423,13 @@ fn server_user() -> Option<(u32, u32)> {
     Some((id(), id()))
 }
 
-fn as_server_user(command: &mut Command) {
+pub(crate) fn as_server_user(command: &mut Command) {
     if let Some((uid, gid)) = server_user() {
         command.uid(uid).gid(gid);
     }
 }
 
-fn give_to_server_user(path: &Path) {
+pub(crate) fn give_to_server_user(path: &Path) {
     let Some((uid, gid)) = server_user() else {
         return;
     };

@@ -1,0 +1,174 @@
+//! Whether a base backup is whole: every file that PostgreSQL's own manifest lists, with its length and
+//! checksum, and none besides. Reads every byte; starts no server.
+
+use crate::model::ids::hex;
+use crate::model::records::{Check, Manifest};
+use crate::model::tree::{Content, Node, NodeKind, printable};
+use crate::model::wal::BaseFacts;
+use crate::repository::{Reader, RepositoryError};
+use crate::verify::cluster::crc32c::Crc32c;
+use crate::verify::{Against, Entries, Finding, chain};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// Where the server's manifest is, which does not list itself.
+const MANIFEST: &[u8] = b"backup_manifest";
+/// Hundred thousands of files take some ten MiB.
+const MANIFEST_MAX_BYTES: u64 = 1 << 30;
+/// Without these it is no data directory that recovers.
+const NEEDED: [&[u8]; 3] = [b"PG_VERSION", b"backup_label", b"global/pg_control"];
+
+/// What the server wrote of its files.
+#[derive(Deserialize)]
+struct Listed {
+    #[serde(rename = "Files")]
+    files: Vec<ListedFile>,
+}
+
+#[derive(Deserialize)]
+struct ListedFile {
+    #[serde(rename = "Path")]
+    path: Option<String>,
+    /// Hexadecimal, where the path is no text.
+    #[serde(rename = "Encoded-Path")]
+    encoded: Option<String>,
+    #[serde(rename = "Size")]
+    size: u64,
+    #[serde(rename = "Checksum-Algorithm")]
+    algorithm: Option<String>,
+    #[serde(rename = "Checksum")]
+    checksum: Option<String>,
+}
+
+impl ListedFile {
+    fn path(&self) -> Option<Vec<u8>> {
+        match (&self.path, &self.encoded) {
+            (Some(path), _) => Some(path.as_bytes().to_vec()),
+            (None, Some(encoded)) => {
+                let digit = |at: usize| u8::from_str_radix(encoded.get(at..at + 2)?, 16).ok();
+                (0..encoded.len()).step_by(2).map(digit).collect()
+            }
+            (None, None) => None,
+        }
+    }
+}
+
+/// Checks the base backup under `root` against what the server wrote of it.
+pub async fn base(manifest: &Manifest, reader: &Reader, root: &Node) -> Finding {
+    let mut against = Against::default();
+    if BaseFacts::of(manifest).is_none() {
+        against.push("its manifest does not say which WAL it needs".to_owned());
+    }
+    let mut files = BTreeMap::new();
+    let mut entries = Entries::new(reader, root);
+    while let Some((path, entry)) = entries.next().await {
+        match entry {
+            Ok(Node {
+                kind: NodeKind::File { size, content, .. },
+                ..
+            }) => {
+                files.insert(path, (size, content));
+            }
+            Ok(_) => {}
+            Err(error) => {
+                against.push(format!(
+                    "directory `{}`: {}",
+                    printable(&path),
+                    chain(&error)
+                ));
+            }
+        }
+    }
+    for needed in NEEDED.iter().filter(|needed| !files.contains_key(**needed)) {
+        against.push(format!("`{}` is not in it", printable(needed)));
+    }
+    let (count, bytes) = (
+        files.len() as u64,
+        files.values().map(|(size, _)| size).sum::<u64>(),
+    );
+    let mut compared = 0;
+    match listed(reader, files.remove(MANIFEST)).await {
+        Err(why) => against.push(format!("`{}`: {why}", printable(MANIFEST))),
+        Ok(listed) => {
+            for file in &listed {
+                compared += u64::from(compare(reader, file, &mut files, &mut against).await);
+            }
+            for path in files.keys() {
+                against.push(format!(
+                    "`{}` is in no list of the server's",
+                    printable(path)
+                ));
+            }
+        }
+    }
+    let facts = [
+        ("files", count.into()),
+        ("bytes", bytes.into()),
+        ("checksums", compared.into()),
+    ];
+    let good =
+        format!("{count} files, {bytes} bytes, {compared} checksums as the server wrote them");
+    Finding::new(Check::Contents, facts, &against, good)
+}
+
+async fn listed(
+    reader: &Reader,
+    manifest: Option<(u64, Content)>,
+) -> Result<Vec<ListedFile>, String> {
+    let (size, content) = manifest.ok_or("it is not in it")?;
+    if size > MANIFEST_MAX_BYTES {
+        return Err(format!("it has {size} bytes"));
+    }
+    let mut text = Vec::new();
+    let mut reading = reader.content(&content);
+    while let Some(part) = reading.next().await.map_err(|e| chain(&e))? {
+        text.extend_from_slice(&part);
+    }
+    let listed: Listed = serde_json::from_slice(&text).map_err(|e| e.to_string())?;
+    Ok(listed.files)
+}
+
+/// Holds one file against the list, and takes it off `files`; whether its checksum was compared.
+async fn compare(
+    reader: &Reader,
+    listed: &ListedFile,
+    files: &mut BTreeMap<Vec<u8>, (u64, Content)>,
+    against: &mut Against,
+) -> bool {
+    let Some(path) = listed.path() else {
+        against.push("the server's list has a file without a path".to_owned());
+        return false;
+    };
+    let mut wrong = |why: String| against.push(format!("`{}`: {why}", printable(&path)));
+    let Some((size, content)) = files.remove(&path) else {
+        wrong("it is not in it".to_owned());
+        return false;
+    };
+    if size != listed.size {
+        wrong(format!("it has {size} bytes, and had {}", listed.size));
+        return false;
+    }
+    let (Some("CRC32C"), Some(want)) = (listed.algorithm.as_deref(), &listed.checksum) else {
+        return false;
+    };
+    match checksum(reader, &content).await {
+        Ok(found) if found.eq_ignore_ascii_case(want) => true,
+        Ok(found) => {
+            wrong(format!("its checksum is {found}, and was {want}"));
+            true
+        }
+        Err(error) => {
+            wrong(chain(&error));
+            false
+        }
+    }
+}
+
+async fn checksum(reader: &Reader, content: &Content) -> Result<String, RepositoryError> {
+    let mut crc = Crc32c::new();
+    let mut reading = reader.content(content);
+    while let Some(part) = reading.next().await? {
+        crc.update(&part);
+    }
+    Ok(hex(&crc.finish()))
+}

@@ -1,0 +1,9 @@
+//! The checks of base backups and of WAL. What a base says of its files is held against every byte of them;
+//! WAL against its names, its own headers, and what must come before it.
+
+mod base;
+mod crc32c;
+mod wal;
+
+pub use base::base;
+pub use wal::{Around, wal};
