@@ -34,9 +34,7 @@ pub async fn planned(
         Some(path) => read_inventory(path)?,
         None if arguments.refresh => {
             let places = places::open_all(&strategy, Commands::Refuse).await?;
-            let inventory = observe(&places).await;
-            refresh::keep(&arguments.file, &strategy, &inventory);
-            inventory
+            observe(&places).await
         }
         None => refresh::last_seen(&arguments.file, &strategy)?,
     };
@@ -46,7 +44,14 @@ pub async fn planned(
     let at = AsOf(arguments.at.unwrap_or_else(world::now));
     let base = base(arguments.base.as_deref(), &inventory, context)?;
     let request = request(&arguments.selection);
-    let plan = make(&strategy, base.as_ref(), &inventory, at, &request)?;
+    let is_seen = arguments.inventory.is_none() && arguments.refresh;
+    // Of thousands of backups, remembering takes as long as planning.
+    let plan = std::thread::scope(|scope| {
+        if is_seen {
+            scope.spawn(|| refresh::keep(&arguments.file, &strategy, &inventory));
+        }
+        make(&strategy, base.as_ref(), &inventory, at, &request)
+    })?;
     if let Some(path) = &arguments.out {
         write_file(path, &saved::to_json(&plan))?;
     }

@@ -18,9 +18,9 @@ use std::path::{Path, PathBuf};
 
 /// What was seen, and when.
 #[derive(Serialize, Deserialize)]
-struct Seen {
+struct Seen<I> {
     at: Timestamp,
-    inventory: Inventory,
+    inventory: I,
 }
 
 /// Remembers what was seen. That it can not be is nothing that a run should fail for.
@@ -30,7 +30,7 @@ pub fn keep(file: &str, strategy: &Strategy, inventory: &Inventory) {
     };
     let seen = Seen {
         at: world::now(),
-        inventory: inventory.clone(),
+        inventory,
     };
     if let Err(error) = write(&path, &seen) {
         output::detail(&format!(
@@ -90,11 +90,11 @@ fn path(file: &str, strategy: &Strategy) -> Option<PathBuf> {
 }
 
 /// What can not be read was never seen.
-fn read(file: &str, strategy: &Strategy) -> Option<Seen> {
+fn read(file: &str, strategy: &Strategy) -> Option<Seen<Inventory>> {
     serde_json::from_slice(&fs::read(path(file, strategy)?).ok()?).ok()
 }
 
-fn write(path: &Path, seen: &Seen) -> io::Result<()> {
+fn write(path: &Path, seen: &Seen<&Inventory>) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     // Readable for this user only, as a temporary file is.

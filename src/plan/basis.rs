@@ -1,20 +1,43 @@
 //! The fingerprint of what a plan was made on.
 
 use crate::model::ids::Digest;
-use crate::model::inventory::Inventory;
+use crate::model::inventory::{Inventory, RepositoryFacts};
 use jiff::Timestamp;
+use serde::Serialize;
+use std::io::{BufWriter, Write as _};
 
 /// Fingerprint of what the destinations hold. The moment at which a store was read is not part of it: two
 /// looks at the same things give the same digest. Nor is WAL that waits: a server hands it over all the time,
 /// and no saved plan gets stale by that.
 pub fn inventory_digest(inventory: &Inventory) -> Digest {
-    let mut held = inventory.clone();
-    for holding in held.destinations.values_mut() {
-        holding.wal.clear();
-        if let Some(repository) = &mut holding.repository {
-            repository.server_time = Timestamp::UNIX_EPOCH;
-        }
+    let mut into = Hashing::default();
+    for (name, holding) in &inventory.destinations {
+        let repository = holding.repository.clone().map(|facts| RepositoryFacts {
+            server_time: Timestamp::UNIX_EPOCH,
+            ..facts
+        });
+        into.add(name);
+        into.add(&repository);
+        into.add(&holding.coverage);
+        into.add(&holding.backups);
+        into.add(&holding.trashed);
+        into.add(&holding.damaged);
+        into.add(&holding.runs);
     }
-    // Maps are sorted and lists keep their order, so equal values give equal bytes.
-    Digest::of(&serde_json::to_vec(&held).expect("an inventory is plain data with string keys"))
+    Digest(*into.0.finalize().as_bytes())
+}
+
+/// BLAKE3 of JSON, a value a line. Maps are sorted and lists keep their order, so equal values give equal
+/// bytes; no line end can stand in a value.
+#[derive(Default)]
+struct Hashing(blake3::Hasher);
+
+impl Hashing {
+    fn add(&mut self, value: &impl Serialize) {
+        let mut buffered = BufWriter::with_capacity(64 << 10, &mut self.0);
+        serde_json::to_writer(&mut buffered, value)
+            .expect("an inventory is plain data with string keys");
+        buffered.write_all(b"\n").expect("a hasher takes all");
+        buffered.flush().expect("a hasher takes all");
+    }
 }

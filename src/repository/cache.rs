@@ -3,8 +3,8 @@
 //! with the repository's keys and checked when it is read; all of it may be deleted at any time, and a
 //! cache that can not be used is no error.
 
-use crate::repository::Repository;
 use crate::repository::format::seal::{ObjectType, PAYLOAD_MAX_BYTES, open, seal};
+use crate::repository::{Repository, pipeline};
 use crate::store::Key;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,10 +37,13 @@ impl Cache {
         let Ok(sealed) = tokio::fs::read(self.payload_file()).await else {
             return Payloads::new();
         };
-        open(repository.keys(), ObjectType::Manifest, NAME, &sealed)
-            .ok()
-            .and_then(|bytes| decode(&bytes))
-            .unwrap_or_default()
+        let keys = repository.keys().clone();
+        pipeline::on_pool(move || {
+            let opened = open(&keys, ObjectType::Manifest, NAME, &sealed);
+            opened.ok().and_then(|bytes| decode(&bytes))
+        })
+        .await
+        .unwrap_or_default()
     }
 
     /// Keeps `payloads` in place of what was kept.

@@ -10,7 +10,11 @@ use crate::repository::format::seal::{ObjectType, open};
 use crate::repository::lease::Pin;
 use crate::repository::{Repository, RepositoryError, layout, pipeline};
 use crate::store::{Key, Kind, Meta, StoreError};
-use futures_util::{StreamExt, future::try_join, stream};
+use futures_util::{
+    StreamExt,
+    future::{join, try_join},
+    stream,
+};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -80,7 +84,7 @@ impl Repository {
     /// Lists everything.
     pub async fn list(&self) -> Result<Holdings, RepositoryError> {
         let store = self.store();
-        let ((backups, tombs), (annotations, runs)) = try_join(
+        let looked = try_join(
             // Backups before tombs: one that is forgotten between the two is then seen as forgotten.
             async {
                 Ok::<_, StoreError>((
@@ -89,8 +93,9 @@ impl Repository {
                 ))
             },
             try_join(store.list(layout::ANNOTATIONS), store.list(layout::RUNS)),
-        )
-        .await?;
+        );
+        let (looked, cached) = join(looked, self.cached()).await;
+        let ((backups, tombs), (annotations, runs)) = looked?;
         let mut backups = backups.objects;
         backups.retain(|meta| !meta.key.as_str().starts_with(layout::REPACKS));
         let mut runs: Vec<Meta> = runs.objects;
@@ -106,21 +111,25 @@ impl Repository {
         let wanted = groups
             .into_iter()
             .flat_map(|(kind, objects)| objects.into_iter().map(move |meta| Wanted { kind, meta }));
-        let (payloads, damaged) = self.fetch(wanted.collect()).await?;
+        let (payloads, damaged) = self.fetch(wanted.collect(), cached).await?;
         let holdings = pipeline::on_pool(move || assemble(payloads, damaged, server_time)).await;
         Ok(holdings)
+    }
+
+    /// The payloads that this machine keeps.
+    async fn cached(&self) -> Payloads {
+        match self.cache() {
+            Some(cache) => cache.payloads(self).await,
+            None => Payloads::new(),
+        }
     }
 
     /// Payloads from the cache, or from the store and then kept.
     async fn fetch(
         &self,
         wanted: Vec<Wanted>,
+        mut cached: Payloads,
     ) -> Result<(Vec<Fetched>, Vec<DamagedObject>), RepositoryError> {
-        let cache = self.cache();
-        let mut cached = match &cache {
-            Some(cache) => cache.payloads(self).await,
-            None => Payloads::new(),
-        };
         let before = cached.len();
         let (mut fetched, mut missing, mut damaged) = (Vec::new(), Vec::new(), Vec::new());
         for wanted in wanted {
@@ -144,7 +153,7 @@ impl Repository {
         }
         drop(answers);
         fetched.sort_by(|a, b| a.wanted.meta.key.cmp(&b.wanted.meta.key));
-        if let (Some(cache), true) = (cache, is_stale) {
+        if let (Some(cache), true) = (self.cache(), is_stale) {
             let kept = fetched.iter().map(|one| {
                 let meta = &one.wanted.meta;
                 (meta.key.clone(), (meta.size, one.payload.clone()))
@@ -209,10 +218,7 @@ fn assemble(
     let mut annotations: BTreeMap<BackupId, Vec<(Timestamp, Annotation)>> = BTreeMap::new();
     let mut tombs = BTreeMap::new();
     let (mut listed, mut runs) = (Vec::new(), Vec::new());
-    for (meta, item) in pipeline::map_in_order(payloads, |one| (parse(&one), one.wanted.meta))
-        .into_iter()
-        .map(|(item, meta)| (meta, item))
-    {
+    for (item, meta) in pipeline::map_in_order(payloads, |one| (parse(&one), one.wanted.meta)) {
         match item {
             Ok(Item::Manifest(manifest)) => listed.push((meta, *manifest)),
             Ok(Item::Tomb(tomb)) => {
@@ -245,9 +251,18 @@ fn assemble(
         .filter_map(|object| layout::backup_of_tomb(&object.key))
         .collect();
     let (mut backups, mut trashed) = (Vec::new(), Vec::new());
+    let mut copies: BTreeMap<BackupId, usize> = BTreeMap::new();
+    for (_, manifest) in &listed {
+        *copies.entry(manifest.id).or_default() += 1;
+    }
     for (meta, manifest) in listed {
-        let said = annotations.get(&manifest.id).into_iter().flatten();
-        let annotations = said.map(|(_, annotation)| annotation.clone()).collect();
+        // Rarely, two manifests are of one backup.
+        let said = match copies.get(&manifest.id) {
+            Some(1) => annotations.remove(&manifest.id),
+            _ => annotations.get(&manifest.id).cloned(),
+        };
+        let said = said.into_iter().flatten();
+        let annotations = said.map(|(_, annotation)| annotation).collect();
         let backup = ListedBackup {
             key: meta.key,
             manifest,

@@ -203,18 +203,19 @@ impl Directory {
 
     fn list(&self, prefix: &str) -> io::Result<Listing> {
         let server_time = self.server_time();
-        let mut listing = Listing {
-            objects: Vec::new(),
-            server_time,
-            strays: 0,
-        };
+        let mut seen = listing::Seen::default();
         // Only the folder that the prefix names is read, not the whole store.
         let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
         if folder.split('/').all(is_part) || folder.is_empty() {
-            listing::list_into(&mut listing, &self.root, folder, prefix)?;
+            let root = &self.root;
+            listing::Look { root, prefix }.add(&mut seen, folder)?;
         }
-        listing.objects.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(listing)
+        seen.objects.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(Listing {
+            objects: seen.objects,
+            server_time,
+            strays: seen.strays,
+        })
     }
 
     /// The file system's clock: the time of a file made just now, which on a network file system is

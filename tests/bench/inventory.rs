@@ -60,7 +60,7 @@ component "data" sensitive=#false {{
     store "primary" "second"
     schedule "six-hourly" every="6h" method="incremental"
     retain {{
-        within "10y"
+        within "3650d"
         daily 30
         weekly 8
         monthly 12

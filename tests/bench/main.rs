@@ -51,10 +51,7 @@ fn main() -> ExitCode {
         }
     };
     match rounds::run(&options) {
-        Ok(report) => {
-            println!("{report}");
-            ExitCode::SUCCESS
-        }
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error}");
             ExitCode::from(1)

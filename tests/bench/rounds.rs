@@ -30,13 +30,18 @@ struct Bench<'a> {
     disk: Vec<f64>,
 }
 
-/// Runs everything and gives what is to be printed.
-pub fn run(options: &Options) -> io::Result<String> {
+/// Runs everything and prints what was measured.
+pub fn run(options: &Options) -> io::Result<()> {
     let dir = options
         .dir
         .join(format!("ccb-bench-{}", std::process::id()));
     fs::create_dir_all(&dir)?;
-    let outcome = Bench::new(options, dir.clone()).and_then(Bench::run);
+    let outcome = Bench::new(options, dir.clone()).and_then(|mut bench| {
+        let outcome = bench.run();
+        // What was measured before something failed is worth its time.
+        println!("{}", bench.report());
+        outcome
+    });
     fs::remove_dir_all(&dir)?;
     outcome
 }
@@ -75,7 +80,7 @@ impl<'a> Bench<'a> {
         })
     }
 
-    fn run(mut self) -> io::Result<String> {
+    fn run(&mut self) -> io::Result<()> {
         for kind in [Kind::Media, Kind::Small, Kind::Text] {
             if kind.name().contains(&self.options.only) {
                 self.rounds_of(kind)?;
@@ -84,7 +89,7 @@ impl<'a> Bench<'a> {
         if "inventory".contains(&self.options.only) {
             self.plan_and_list()?;
         }
-        Ok(self.report())
+        Ok(())
     }
 
     fn rounds_of(&mut self, kind: Kind) -> io::Result<()> {

@@ -153,7 +153,8 @@ impl Tool {
             (Self::Borg, _) => {
                 "cd \"$SRC\" && exec borg create -C auto,zstd,1 --files-cache ctime,size,inode \"::{now:%s.%f}\" ."
             }
-            (Self::Pipe, Operation::Initial) => {
+            // It knows only whole backups: the last one is what a restore is compared with.
+            (Self::Pipe, Operation::Initial | Operation::Renamed) => {
                 "set -o pipefail; tar -C \"$SRC\" -c . | zstd -q -1 -T0 | openssl enc -aes-256-ctr -pbkdf2 -pass env:PASSWORD -out \"$REPO/a\" && sync \"$REPO/a\""
             }
             (Self::Pipe, Operation::Restore) => {
