@@ -4,6 +4,7 @@ mod events;
 mod faults;
 mod key;
 mod locks;
+mod looking;
 mod notify;
 mod point_in_time;
 mod prune;
