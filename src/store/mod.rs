@@ -7,6 +7,7 @@ mod handle;
 mod key;
 pub mod local;
 pub mod memory;
+pub mod s3;
 
 pub use error::{Doing, Kind, StoreError};
 pub use handle::{Calls, Retries, Store};

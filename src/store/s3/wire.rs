@@ -1,0 +1,242 @@
+//! Sends one signed request and reads its answer, all of it in bounded time and memory. Knows neither what is
+//! asked for nor what an answer means. Follows no redirect.
+
+use crate::store::s3::answer::Trouble;
+use crate::store::s3::setup::{Settings, SetupError};
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Response, StatusCode};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client as Hyper;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use s3::{AddressingStyle, Client};
+use std::fmt;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long a connection may take to be made.
+const CONNECT_MAX: Duration = Duration::from_secs(15);
+/// How long a request with its answer may take besides its bytes: a server that fails over needs half a minute.
+const REQUEST_MAX: Duration = Duration::from_secs(60);
+/// And how slow its bytes may be.
+const BYTES_PER_SECOND_MIN: u64 = 128 << 10;
+/// No answer is longer: packs are shorter, and a page of a listing is.
+const ANSWER_MAX_BYTES: u64 = 1 << 30;
+/// How long a signature holds.
+const SIGNED_FOR: Duration = Duration::from_secs(600);
+
+/// What is asked of a bucket.
+pub(super) struct Request {
+    method: Method,
+    name: String,
+    query: Vec<(&'static str, String)>,
+    headers: Vec<(&'static str, String)>,
+    body: Bytes,
+}
+
+impl Request {
+    /// About the object `name`; about the bucket where that is empty.
+    pub(super) fn new(method: Method, name: String) -> Self {
+        Self {
+            method,
+            name,
+            query: Vec::new(),
+            headers: Vec::new(),
+            body: Bytes::new(),
+        }
+    }
+
+    pub(super) fn query(mut self, name: &'static str, value: String) -> Self {
+        self.query.push((name, value));
+        self
+    }
+
+    pub(super) fn header(mut self, name: &'static str, value: String) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// With a body, and a checksum that the server holds against what it got.
+    pub(super) fn body(mut self, body: Bytes) -> Self {
+        let crc = crc32c::crc32c(&body).to_be_bytes();
+        self.body = body;
+        self.header("x-amz-checksum-crc32c", base64(&crc))
+    }
+}
+
+/// Four bytes in base64.
+fn base64(bytes: &[u8; 4]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let bits = u64::from(u32::from_be_bytes(*bytes)) << 4;
+    let digits = (0..6).rev().map(|n| DIGITS[(bits >> (n * 6) & 63) as usize]);
+    digits.map(char::from).chain("==".chars()).collect()
+}
+
+/// What a server said.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) body: Bytes,
+    /// How long the object is, where only its head was asked for.
+    pub(super) len: Option<u64>,
+    /// The server's clock.
+    pub(super) date: Option<String>,
+    /// The region that the bucket is in, where the server says so.
+    pub(super) region: Option<String>,
+    /// How the server encrypted what it got.
+    pub(super) server_side: Option<String>,
+}
+
+pub(super) struct Wire {
+    signer: Client,
+    http: Hyper<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    bucket: String,
+    host: String,
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire").field("host", &self.host).finish_non_exhaustive()
+    }
+}
+
+impl Wire {
+    pub(super) fn new(settings: &Settings) -> Result<Self, SetupError> {
+        let endpoint = settings.url()?;
+        let wrong = |cause| SetupError::Client {
+            endpoint: endpoint.clone(),
+            cause,
+        };
+        let style = match settings.path_style {
+            true => AddressingStyle::Path,
+            false => AddressingStyle::Auto,
+        };
+        let signer = Client::builder(&endpoint)
+            .map_err(wrong)?
+            .region(&settings.region)
+            .auth(settings.auth.clone())
+            .addressing_style(style)
+            .build()
+            .map_err(wrong)?;
+        let mut tcp = HttpConnector::new();
+        tcp.set_connect_timeout(Some(CONNECT_MAX));
+        tcp.set_nodelay(true);
+        tcp.enforce_http(false);
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(settings.tls.clone())
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        let http = Hyper::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(20))
+            // A request that may have arrived is not sent again unseen.
+            .retry_canceled_requests(false)
+            .build(connector);
+        Ok(Self {
+            signer,
+            http,
+            bucket: settings.bucket.clone(),
+            host: endpoint,
+        })
+    }
+
+    /// Sends `request`. An answer is no error, whatever it says.
+    pub(super) async fn send(&self, request: Request) -> Result<Answer, Trouble> {
+        let is_read = request.method == Method::GET && !request.name.is_empty();
+        let bytes = match is_read {
+            true => ANSWER_MAX_BYTES >> 4,
+            false => request.body.len() as u64,
+        };
+        let patience = REQUEST_MAX + Duration::from_secs(bytes / BYTES_PER_SECOND_MIN);
+        let answer = timeout(patience, self.exchange(request)).await;
+        answer.unwrap_or_else(|_| {
+            Err(Trouble::Silent {
+                host: self.host.clone(),
+                waited: patience,
+            })
+        })
+    }
+
+    async fn exchange(&self, request: Request) -> Result<Answer, Trouble> {
+        let mut signing = self.signer.objects();
+        let mut signing = {
+            let objects = &mut signing;
+            objects.presign(request.method.clone(), &self.bucket, &request.name)
+        };
+        signing = signing.expires_in(SIGNED_FOR);
+        for (name, value) in request.query {
+            signing = signing.query_param(name, value);
+        }
+        for (name, value) in request.headers {
+            let value = HeaderValue::from_str(&value).map_err(|_| Trouble::Header { name })?;
+            signing = signing.header(HeaderName::from_static(name), value);
+        }
+        let signed = signing.build_async().await.map_err(Trouble::Sign)?;
+        let mut asked = hyper::Request::builder()
+            .method(signed.method)
+            .uri(signed.url.as_str())
+            .body(Full::new(request.body))
+            .map_err(Trouble::Request)?;
+        *asked.headers_mut() = signed.headers;
+        let answer = self.http.request(asked).await.map_err(|cause| Trouble::Connection {
+            host: self.host.clone(),
+            cause,
+        })?;
+        self.read(answer, request.method == Method::HEAD).await
+    }
+
+    async fn read(&self, answer: Response<Incoming>, is_head: bool) -> Result<Answer, Trouble> {
+        let (head, mut incoming) = answer.into_parts();
+        let len = number(&head.headers, "content-length");
+        if len.is_some_and(|len| len > ANSWER_MAX_BYTES) && !is_head {
+            return Err(Trouble::TooLong);
+        }
+        let mut body = BytesMut::with_capacity(match is_head {
+            true => 0,
+            false => len.unwrap_or(0) as usize,
+        });
+        while let Some(frame) = incoming.frame().await {
+            let frame = frame.map_err(|cause| Trouble::Broken {
+                host: self.host.clone(),
+                cause,
+            })?;
+            if let Ok(data) = frame.into_data() {
+                body.extend_from_slice(&data);
+            }
+            if body.len() as u64 > ANSWER_MAX_BYTES {
+                return Err(Trouble::TooLong);
+            }
+        }
+        Ok(Answer {
+            status: head.status,
+            body: body.freeze(),
+            len,
+            date: text(&head.headers, "date"),
+            region: text(&head.headers, "x-amz-bucket-region"),
+            server_side: text(&head.headers, "x-amz-server-side-encryption"),
+        })
+    }
+}
+
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    Some(headers.get(name)?.to_str().ok()?.to_owned())
+}
+
+fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
+    text(headers, name)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::base64;
+
+    #[test]
+    fn four_bytes_in_base64() {
+        assert_eq!(base64(&[0, 0, 0, 0]), "AAAAAA==");
+        assert_eq!(base64(&[0xc9, 0x94, 0x65, 0xaa]), "yZRlqg==");
+        assert_eq!(base64(&[255; 4]), "/////w==");
+    }
+}
