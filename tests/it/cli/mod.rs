@@ -6,6 +6,7 @@ mod key;
 mod locks;
 mod notify;
 mod point_in_time;
+mod postgres;
 mod prune;
 mod reading;
 mod readme;
