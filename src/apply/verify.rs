@@ -5,6 +5,7 @@ use crate::apply::error::StepError;
 use crate::apply::hands::Hands;
 use crate::apply::physical;
 use crate::model::ids::{ComponentName, DestinationName};
+use crate::model::postgres::DumpFacts;
 use crate::model::records::{Annotation, Manifest, Note, Version};
 use crate::model::strategy::{
     Component, ContentsCheck, FilesSource, Method, PresenceCheck, RedisSource, SourceSpec,
@@ -14,6 +15,7 @@ use crate::model::units::{Percent, Size};
 use crate::plan::report::Done;
 use crate::plan::{BackupRef, CheckSpec};
 use crate::repository::{ListedBackup, Reader, Repository};
+use crate::verify::postgres::DumpTest;
 use crate::verify::restore_test::RestoreTestRequest;
 use crate::verify::{self, Finding, presence};
 use futures_util::FutureExt;
@@ -76,19 +78,7 @@ async fn check_presence(
         // As much as was written meanwhile, which may be nothing.
         (settings.min_size, settings.max_shrink) = (Size(0), Percent(100));
     }
-    let held = hands.destinations().held(destination).await?;
-    let mut earlier: Vec<_> = held
-        .backups
-        .iter()
-        .map(|backup| &backup.manifest)
-        .filter(|other| {
-            other.component == manifest.component
-                && other.method == manifest.method
-                && other.complete
-                && other.started < manifest.started
-        })
-        .collect();
-    earlier.sort_by_key(|other| std::cmp::Reverse(other.started));
+    let earlier = earlier(manifest, destination, hands).await?;
     let sizes: Vec<u64> = earlier
         .iter()
         .take(presence::HISTORY_LEN)
@@ -144,7 +134,13 @@ async fn check_bytes(
         )
         .boxed()
         .await),
-        SourceSpec::Postgres(_) | SourceSpec::S3(_) => Err(StepError::NotInThisVersion {
+        SourceSpec::Postgres(_) => {
+            let from = (listed, destination);
+            check_dump(component, from, &reader, check, hands)
+                .boxed()
+                .await
+        }
+        SourceSpec::S3(_) => Err(StepError::NotInThisVersion {
             verb: "verify",
             component: component.name.clone(),
         }),
@@ -177,6 +173,60 @@ async fn check_redis(
     verify::redis::restore_test(manifest, reader, request).await
 }
 
+async fn check_dump(
+    component: &Component,
+    (listed, destination): (&ListedBackup, &DestinationName),
+    reader: &Reader,
+    check: &CheckSpec,
+    hands: &Hands,
+) -> Result<Finding, StepError> {
+    let manifest = &listed.manifest;
+    if matches!(check, CheckSpec::RestoreTest { .. }) {
+        let request = DumpTest {
+            random: u64::from_le_bytes(hands.random()),
+            parent: hands.scratch(),
+        };
+        return Ok(verify::postgres::restore_test(manifest, reader, &request).await);
+    }
+    let earlier = earlier(manifest, destination, hands).await?;
+    let earlier: Vec<DumpFacts> = earlier.iter().filter_map(DumpFacts::of).collect();
+    let settings = contents_settings(component);
+    Ok(verify::postgres::contents(&settings, manifest, &earlier, reader).await)
+}
+
+/// What is asked of contents; without a word of it, that counts and sizes are those of the source.
+fn contents_settings(component: &Component) -> ContentsCheck {
+    component.verify.contents.clone().unwrap_or(ContentsCheck {
+        counts: true,
+        sizes: true,
+        keys_tolerance: Percent(0),
+        tables: Vec::new(),
+    })
+}
+
+/// Older complete backups of the same component and method, newest first.
+async fn earlier(
+    manifest: &Manifest,
+    destination: &DestinationName,
+    hands: &Hands,
+) -> Result<Vec<Manifest>, StepError> {
+    let held = hands.destinations().held(destination).await?;
+    let mut earlier: Vec<Manifest> = held
+        .backups
+        .iter()
+        .map(|backup| &backup.manifest)
+        .filter(|other| {
+            other.component == manifest.component
+                && other.method == manifest.method
+                && other.complete
+                && other.started < manifest.started
+        })
+        .cloned()
+        .collect();
+    earlier.sort_by_key(|other| std::cmp::Reverse(other.started));
+    Ok(earlier)
+}
+
 async fn check_contents(
     component: &Component,
     files: &FilesSource,
@@ -184,13 +234,7 @@ async fn check_contents(
     reader: &Reader,
     root: &Node,
 ) -> Finding {
-    let usual = ContentsCheck {
-        counts: true,
-        sizes: true,
-        keys_tolerance: Percent(0),
-        tables: Vec::new(),
-    };
-    let settings = component.verify.contents.clone().unwrap_or(usual);
+    let settings = contents_settings(component);
     verify::contents::contents(&settings, &files.subdirectories, manifest, reader, root)
         .boxed()
         .await

@@ -191,7 +191,7 @@ pub enum Command {
         file: String,
         /// An id, its beginning, `latest`, or a component for its newest
         backup: String,
-        /// A path below the root; not needed where there is one file only, as in a database's backup
+        /// A path below the root; not needed for a database's backup, which is about one file
         path: Option<String>,
     },
     /// Find paths in all backups of a component
@@ -558,13 +558,29 @@ pub struct RestoreArguments {
     /// Along this timeline of a PostgreSQL server; default: the newest that goes on from the base
     #[arg(long, value_name = "NUMBER")]
     pub timeline: Option<u32>,
-    /// Where to; default: where the component was read from
-    #[arg(long, value_name = "DIRECTORY")]
+    /// Where to; default: where the component was read from. A dump goes to `postgres://USER@HOST:PORT/DATABASE`
+    /// (no password in it), `database=NAME` on the source's server, a file `NAME.dump`, or a directory
+    #[arg(long, value_name = "TARGET")]
     pub to: Option<PathBuf>,
+    /// PostgreSQL: only this table, with its indexes, keys and sequences; may be repeated
+    #[arg(long, value_name = "TABLE")]
+    pub table: Vec<String>,
+    /// PostgreSQL: only this schema; may be repeated
+    #[arg(long, value_name = "SCHEMA")]
+    pub schema: Vec<String>,
+    /// PostgreSQL: jobs at once; more than one write the dump to a temporary file first
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: u16,
+    /// PostgreSQL: first make the roles that the target's server does not have
+    #[arg(long)]
+    pub roles: bool,
+    /// PostgreSQL: everything belongs to who restores, and nothing is granted
+    #[arg(long)]
+    pub no_owner: bool,
     /// Say what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Replace files that differ
+    /// Replace files that differ, or what is in the database: that is kept under another name
     #[arg(long)]
     pub overwrite: bool,
     /// Redis: the configuration that the server will be started with
@@ -573,7 +589,7 @@ pub struct RestoreArguments {
     /// Do not ask before restoring into place
     #[arg(long)]
     pub auto_approve: bool,
-    /// Only these paths below the root
+    /// Only these paths below the root; for a dump tables, or schemas as `SCHEMA.*`
     pub paths: Vec<String>,
     /// Print the result as JSON
     #[command(flatten)]

@@ -7,7 +7,7 @@ use crate::cli::survey::NOTHING_YET;
 use crate::cli::world::Commands;
 use crate::cli::{Context, input};
 use crate::model::ids::{BackupId, ComponentName, DestinationName};
-use crate::model::strategy::{Component, Destination, Strategy};
+use crate::model::strategy::{Component, Destination, Method, Strategy};
 use crate::model::units::to_minute;
 use crate::plan_file::UnsetEnv;
 use crate::repository::{Holdings, ListedBackup, OpenError, Reader, Repository};
@@ -33,6 +33,8 @@ pub struct Wanted<'a> {
     pub component: Option<&'a ComponentName>,
     /// An id, its beginning, a component's name or `latest`, which is also the default; `~2` goes back.
     pub backup: Option<&'a str>,
+    /// Only of this method, unless an id says which.
+    pub method: Option<Method>,
     /// The newest that is not younger.
     pub at_or_before: Option<Timestamp>,
     /// Only there.
@@ -149,6 +151,7 @@ impl Reading {
             let manifest = &backup.manifest;
             of_component.is_none_or(|name| manifest.component == *name)
                 && (!is_prefix || manifest.id.to_string().starts_with(name.text))
+                && (is_prefix || wanted.method.is_none_or(|method| manifest.method == method))
                 && wanted.at_or_before.is_none_or(|at| manifest.started <= at)
         };
         let candidates = all.iter().flat_map(|(_, _, holdings)| &holdings.backups);

@@ -8,6 +8,7 @@ use crate::cli::search::members;
 use crate::cli::survey::Survey;
 use crate::cli::{output, world};
 use crate::model::ids::ComponentName;
+use crate::model::postgres::DumpFacts;
 use crate::model::records::{Annotation, Note, Version};
 use crate::model::strategy::Strategy;
 use crate::model::tree::{Node, NodeKind, printable};
@@ -132,7 +133,8 @@ async fn start(reader: &Reader, found: &FoundBackup, path: &[u8]) -> Result<Node
     })
 }
 
-/// Writes one file to standard output; without a path the only one there is, such as the stream of a dump.
+/// Writes one file to standard output; without a path the one that the backup is about: a database's dump, or
+/// the only one there is.
 pub async fn cat(
     file: &str,
     backup: &str,
@@ -144,7 +146,7 @@ pub async fn cat(
     let reader = found.reader().await?;
     let node = match path.map(clean).filter(|path| !path.is_empty()) {
         Some(path) => start(&reader, &found, &path).await?,
-        None => only_file(&reader, &found).await?,
+        None => main_file(&reader, &found).await?,
     };
     let NodeKind::File { content, .. } = &node.kind else {
         return Err(Trouble::new(
@@ -159,9 +161,12 @@ pub async fn cat(
     Ok(Exit::Ok)
 }
 
-/// The file of a backup that is one file.
-async fn only_file(reader: &Reader, found: &FoundBackup) -> Result<Node, Trouble> {
+/// The file that a backup is about: a database's dump, or the only one there is.
+async fn main_file(reader: &Reader, found: &FoundBackup) -> Result<Node, Trouble> {
     let manifest = &found.backup.manifest;
+    if let Some(facts) = DumpFacts::of(manifest) {
+        return start(reader, found, facts.file.as_bytes()).await;
+    }
     let entries = reader.entries(&manifest.root).await;
     let mut entries = entries.map_err(|e| damaged(&e))?;
     match (entries.pop(), entries.is_empty()) {

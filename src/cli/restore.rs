@@ -1,13 +1,14 @@
 //! `ccb restore`: puts a backup back, from the first destination that has it: files whole or in part, a
-//! database into a place where its server finds it.
+//! database's dump into a database, Redis' files into a place where their server finds them.
 
+mod postgres;
 mod redis;
 
 use crate::cli::args::RestoreArguments;
 use crate::cli::exit::{Exit, Trouble};
 use crate::cli::holdings::{FoundBackup, Reading, Wanted};
 use crate::cli::{Context, approve, output, read, restore_cluster};
-use crate::model::strategy::{FilesSource, SourceSpec};
+use crate::model::strategy::{Method, SourceSpec};
 use crate::model::tree::printable;
 use crate::model::units::{Size, to_minute};
 use crate::restore::files::{Intent, Overwrite, OwnersBy, Report, Request, Sameness, restore};
@@ -25,18 +26,31 @@ pub async fn run(arguments: &RestoreArguments, context: &Context) -> Result<Exit
     let wanted = Wanted {
         component: Some(&component.name),
         backup: arguments.backup.as_deref(),
+        // A server's files are restored above; what else there is of a database is dumps.
+        method: matches!(component.source, SourceSpec::Postgres(_)).then_some(Method::Dump),
         at_or_before: arguments.time,
         destination: arguments.from.as_deref(),
     };
     let found = reading.find(&wanted).await?;
     match &component.source {
-        SourceSpec::Files(files) => restore_files(files, &found, arguments, context).await,
+        SourceSpec::Files(files) => {
+            let in_place = Some(files.path.as_str());
+            restore_files(in_place, &found, arguments, context).await
+        }
+        SourceSpec::Postgres(source) if found.backup.manifest.method == Method::Dump => {
+            let restored = postgres::restore_postgres(source, &found, arguments, context).await?;
+            match restored {
+                Some(exit) => Ok(exit),
+                None => restore_files(None, &found, arguments, context).await,
+            }
+        }
         SourceSpec::Redis(source) => redis::restore_redis(source, &found, arguments, context).await,
         SourceSpec::Postgres(_) | SourceSpec::S3(_) => {
             let words = format!(
-                "this version of ccb restores files and Redis only, and component.{} is {}; `ccb cat` writes its stream",
+                "this version of ccb does not restore component.{}, a {} taken by {}; `ccb cat` writes what is in it",
                 component.name,
-                component.source.kind()
+                component.source.kind(),
+                found.backup.manifest.method
             );
             Err(Trouble::new(Exit::Error, words))
         }
@@ -44,16 +58,13 @@ pub async fn run(arguments: &RestoreArguments, context: &Context) -> Result<Exit
 }
 
 async fn restore_files(
-    files: &FilesSource,
+    in_place: Option<&str>,
     found: &FoundBackup,
     arguments: &RestoreArguments,
     context: &Context,
 ) -> Result<Exit, Trouble> {
-    let in_place = Path::new(&files.path);
-    let target: PathBuf = arguments
-        .to
-        .clone()
-        .unwrap_or_else(|| in_place.to_path_buf());
+    let target = arguments.to.clone().or(in_place.map(PathBuf::from));
+    let target = target.ok_or_else(|| Trouble::new(Exit::Error, "say where to with --to"))?;
     let manifest = &found.backup.manifest;
     if arguments.to.is_none() && !arguments.dry_run && !arguments.auto_approve {
         let question = format!(

@@ -44,8 +44,13 @@ pub async fn is_asked_for(
         b.manifest.component == component.name && b.manifest.method == Method::Dump
     };
     let to = arguments.to.as_deref();
-    let is_path =
-        to.is_some_and(|to| to.is_absolute() || to.starts_with(".") || to.starts_with(".."));
+    let is_file = |to: &Path| {
+        to.extension()
+            .is_some_and(|end| end == "dump" || end == "sql")
+    };
+    let is_path = to.is_some_and(|to| {
+        (to.is_absolute() || to.starts_with(".") || to.starts_with("..")) && !is_file(to)
+    });
     let is_clear = arguments.time.is_some() || is_path || !backups.any(is_dump);
     Ok(is_clear && !bases(component, &held).is_empty())
 }

@@ -4,6 +4,7 @@
 pub mod cluster;
 mod contents;
 pub mod files;
+pub mod postgres;
 pub mod redis;
 mod stream;
 pub mod wal;

@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod contents;
 pub mod encrypted;
 pub mod integrity;
+pub mod postgres;
 pub mod presence;
 pub mod redis;
 pub mod restore_test;

@@ -2,7 +2,8 @@
 //! beside it, and what nobody holds locked is removed by the next run. A server that still works in such a
 //! directory was the killed run's: it is ended first.
 
-use crate::source::processes;
+use crate::source::processes::{self, Process};
+use crate::verify::postgres::server;
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -10,8 +11,10 @@ use std::path::{Path, PathBuf};
 
 const PREFIX: &str = "ccb-restore-test-";
 const LOCK: &str = ".lock";
-/// Servers that restore tests start. Each works in its directory.
-const SERVERS: [&str; 2] = ["redis-server", "postgres"];
+/// Servers that restore tests start, and what makes them. Each works in its directory.
+const SERVERS: [&str; 3] = ["redis-server", "postgres", "initdb"];
+/// How often is looked for servers that start while others are ended.
+const LOOKS_MAX: usize = 100;
 
 /// A directory of one's own. Removed when dropped.
 #[derive(Debug)]
@@ -98,19 +101,31 @@ pub fn remove_stale(parent: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(removed)
 }
 
-/// Ends the servers of this user that work in `directory`; a person who looks around in there is none.
+/// Ends the servers that work in `directory` and run as a restore test's do: as this user, or for root as the
+/// one that PostgreSQL is given. A person who looks around in there is none.
 fn end_servers(directory: &Path) -> io::Result<()> {
     if !directory.exists() {
         return Ok(());
     }
     let own = rustix::process::geteuid().as_raw();
-    for process in processes::using(directory)? {
-        let is_server = process.open.is_none() && SERVERS.contains(&process.name.as_str());
-        if is_server && process.uid == own {
-            processes::end(&process, directory)?;
+    let given = server::unprivileged().map(|user| user.uid);
+    let is_ours = |process: &Process| {
+        process.open.is_none()
+            && SERVERS.contains(&process.name.as_str())
+            && (process.uid == own || Some(process.uid) == given)
+    };
+    for _ in 0..LOOKS_MAX {
+        let found = processes::using(directory)?;
+        let servers: Vec<Process> = found.into_iter().filter(is_ours).collect();
+        if servers.is_empty() {
+            return Ok(());
+        }
+        for server in &servers {
+            processes::end(server, directory)?;
         }
     }
-    Ok(())
+    let words = format!("servers still start in `{}`", directory.display());
+    Err(io::Error::other(words))
 }
 
 /// The lock, if nobody has it. Another user's is left alone.

@@ -8,9 +8,9 @@ use crate::source::postgres::{PostgresError, schema};
 use std::collections::BTreeMap;
 
 /// How the facts of a dump call the custom format.
-pub(crate) const CUSTOM: &str = "custom";
+pub const CUSTOM: &str = "custom";
 /// How they call SQL text.
-pub(crate) const PLAIN: &str = "plain";
+pub const PLAIN: &str = "plain";
 
 /// What a dump holds.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,7 +13,7 @@ pub mod programs;
 pub mod schema;
 
 pub use crate::source::postgres::dump::{GLOBALS, Request, dump, schema_name};
-pub use crate::source::postgres::held::{Held, Reading};
+pub use crate::source::postgres::held::{CUSTOM, Held, PLAIN, Reading};
 
 use crate::source::postgres::archive::ArchiveError;
 use crate::source::program::ProgramError;

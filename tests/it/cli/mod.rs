@@ -7,6 +7,7 @@ mod locks;
 mod looking;
 mod notify;
 mod point_in_time;
+mod postgres;
 mod prune;
 mod reading;
 mod readme;

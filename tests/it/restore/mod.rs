@@ -4,4 +4,5 @@ mod files;
 pub(crate) mod given;
 mod hostile;
 mod overwrite;
+mod postgres;
 mod redis;

@@ -3,6 +3,6 @@
 mod cluster;
 mod files;
 mod files_hostile;
-mod postgres;
+pub(crate) mod postgres;
 mod program;
 pub(crate) mod redis;

@@ -7,6 +7,7 @@ pub(crate) mod http;
 pub(crate) mod plan;
 pub(crate) mod play;
 pub(crate) mod postgres;
+pub(crate) mod postgres_backup;
 pub(crate) mod proxy;
 pub(crate) mod redis;
 pub(crate) mod redis_backup;

@@ -1,17 +1,12 @@
 //! Redis backups in a repository in memory: as a run makes them, or with what a test puts into them.
 
-use crate::repository::given::{draft, memory, repository};
-use crate::support::captured::chain;
+use crate::support::captured::{chain, made_of, stored};
 use ccb::model::records::Manifest;
 use ccb::model::strategy::Method;
-use ccb::model::tree::Found;
-use ccb::repository::{Commit, Draft, Reader};
+use ccb::repository::Reader;
+use ccb::source::Capture;
 use ccb::source::redis::facts::RedisFacts;
 use ccb::source::redis::{Request, aof, rdb};
-use ccb::source::{Capture, Facts};
-use std::collections::BTreeMap;
-use std::io::{Cursor, Read};
-use std::sync::Arc;
 
 /// A backup, and what reads it.
 pub(crate) struct RedisBackup {
@@ -32,50 +27,12 @@ impl RedisBackup {
 
     /// A backup of these files.
     pub(crate) async fn made_of(files: &[(&str, &[u8])], facts: &RedisFacts) -> Self {
-        let mut found = vec![Found::directory("", 0)];
-        for (path, bytes) in files {
-            if let Some((directory, _)) = path.split_once('/')
-                && found.len() == 1
-            {
-                found.push(Found::directory(directory, 0));
-            }
-            let bytes = bytes.to_vec();
-            let open = move || Ok(Box::new(Cursor::new(bytes)) as Box<dyn Read + Send>);
-            found.push(Found::stream(path, 0, Box::new(open)));
-        }
         let facts = serde_json::to_value(facts).expect("plain data");
-        let source = BTreeMap::from([("redis".to_owned(), facts)]);
-        let capture = Capture {
-            walk: Box::new(found.into_iter().map(Ok)),
-            finish: Box::new(move || {
-                Ok(Facts {
-                    source,
-                    ..Facts::default()
-                })
-            }),
-            guard: Box::new(()),
-        };
-        Self::store(capture, Method::Rdb).await
+        Self::store(made_of(files, "redis", facts), Method::Rdb).await
     }
 
     async fn store(capture: Capture, method: Method) -> Self {
-        let repository = repository(&memory()).await;
-        let draft = Draft {
-            method,
-            ..draft("redis")
-        };
-        let mut session = repository.begin(draft, None).await.expect("begins");
-        let written = session.write_tree(capture.walk, Arc::new(())).await;
-        written.map_err(|e| chain(&e)).expect("written");
-        let facts = tokio::task::spawn_blocking(capture.finish)
-            .await
-            .expect("it ran");
-        let commit = Commit {
-            source: facts.map_err(|e| chain(&e)).expect("facts").source,
-            ..Commit::default()
-        };
-        let manifest = session.commit(commit).await.expect("committed");
-        let reader = repository.reader().await.expect("reads");
+        let (manifest, reader) = stored("redis", method, capture).await;
         Self { manifest, reader }
     }
 

@@ -1,6 +1,7 @@
 //! The checks of a backup: each passes on a good one and fails on the damage that it is for.
 
 mod files;
+mod postgres;
 mod presence;
 mod redis;
 mod temporary;

@@ -1,11 +1,11 @@
 //! A database with one of everything, and captures read through as a backup reads them.
 
+use crate::support::captured::{self as support, chain};
 use crate::support::postgres::{Cluster, SUPERUSER};
 use ccb::model::strategy::{DumpFormat, PostgresSource, SslMode};
 use ccb::source::postgres::{Request, dump};
-use ccb::source::{Capture, Facts, SourceError};
+use ccb::source::{Capture, Facts};
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::time::Duration;
 
 /// One of everything that a dump treats in its own way.
@@ -102,31 +102,6 @@ pub(crate) fn captured(spec: PostgresSource) -> Result<Captured, String> {
 }
 
 pub(crate) fn read(capture: Capture) -> Result<Captured, String> {
-    let mut files = BTreeMap::new();
-    let mut last = Vec::new();
-    for found in capture.walk {
-        let found = found.expect("a walk of streams has no problems");
-        let path = found.path.clone();
-        assert!(path.is_empty() || path > last, "walks are sorted");
-        last.clone_from(&path);
-        if let ccb::model::tree::Body::Stream(open) = found.body {
-            let mut bytes = Vec::new();
-            let mut stream = open.open().map_err(|e| chain(&e))?;
-            stream.read_to_end(&mut bytes).map_err(|e| chain(&e))?;
-            files.insert(String::from_utf8(path).expect("text"), bytes);
-        }
-    }
-    let facts = (capture.finish)().map_err(|e: SourceError| chain(&e))?;
+    let (files, facts) = support::captured(capture)?;
     Ok(Captured { files, facts })
-}
-
-/// An error and its causes on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        words = format!("{words}: {error}");
-        cause = error.source();
-    }
-    words
 }

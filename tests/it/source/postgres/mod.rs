@@ -2,5 +2,5 @@
 
 mod archive;
 mod dump;
-mod given;
+pub(crate) mod given;
 mod trouble;

@@ -1,6 +1,7 @@
 //! Everything that goes wrong ends the backup, and says what it was.
 
-use crate::source::postgres::given::{LAB, captured, chain, read, request, spec};
+use crate::source::postgres::given::{LAB, captured, read, request, spec};
+use crate::support::captured::chain;
 use crate::support::postgres::{Cluster, Options};
 use ccb::model::secret::Secret;
 use ccb::model::strategy::PostgresSource;

@@ -1,0 +1,22 @@
+//! The checks of a PostgreSQL dump: what it lists against what was counted when it was made, and whether it
+//! really comes back, in a server of its own. `pg_restore --list` proves neither.
+
+mod contents;
+mod restore_test;
+pub mod server;
+
+pub use crate::verify::postgres::contents::contents;
+pub use crate::verify::postgres::restore_test::{DumpTest, restore_test};
+
+use crate::model::postgres::DumpFacts;
+use crate::model::records::{Check, Manifest};
+use crate::verify::{Against, Finding};
+
+/// The facts of a dump, or a finding that there are none.
+fn facts_of(manifest: &Manifest, check: Check) -> Result<DumpFacts, Finding> {
+    DumpFacts::of(manifest).ok_or_else(|| {
+        let mut against = Against::default();
+        against.push("the backup does not say what its dump holds".to_owned());
+        Finding::new(check, [], &against, String::new())
+    })
+}
