@@ -1,6 +1,9 @@
 //! Opens the destinations of a strategy: their stores, and the repositories in them.
 
+mod bucket;
+
 use crate::cli::exit::{Exit, Trouble, chain};
+use crate::cli::places::bucket::Bucket;
 use crate::cli::world::{self, Commands};
 use crate::model::ids::DestinationName;
 use crate::model::strategy::{Destination, DestinationKind, Strategy};
@@ -43,7 +46,7 @@ pub async fn open(
     destination: &Destination,
     commands: Commands,
 ) -> Result<Place, Trouble> {
-    let store = match store(&destination.kind) {
+    let store = match store(destination).await {
         Ok(store) => store,
         Err(error) => {
             return Ok(Place {
@@ -95,13 +98,28 @@ pub fn stores(places: &Places) -> BTreeMap<DestinationName, (Store, Option<Repos
     usable.collect()
 }
 
-fn store(kind: &DestinationKind) -> Result<Store, StoreError> {
-    match kind {
+async fn store(destination: &Destination) -> Result<Store, StoreError> {
+    match &destination.kind {
         DestinationKind::Local { path } => {
             let local = Local::new(Path::new(path));
             Ok(Store::new(Arc::new(local), LOCAL_CALLS_AT_ONCE))
         }
-        DestinationKind::S3 { url, .. } => Err(out_of_reach(url, "S3")),
+        DestinationKind::S3 {
+            url,
+            region,
+            endpoint,
+            path_style,
+            storage_class,
+        } => {
+            let bucket = Bucket {
+                url,
+                region: region.as_deref(),
+                endpoint: endpoint.as_deref(),
+                path_style: *path_style,
+                storage_class: storage_class.as_deref(),
+            };
+            bucket.open(destination).await
+        }
         DestinationKind::Sftp { url } => Err(out_of_reach(url, "SFTP")),
     }
 }

@@ -90,6 +90,36 @@ fn users_folder(own: &str, users: &str, below_home: &str) -> Option<PathBuf> {
     users.or_else(home).map(|folder| folder.join("ccb"))
 }
 
+/// Whom to trust over TLS: the certificates of `AWS_CA_BUNDLE` besides the machine's own, and the usual ones where
+/// it has none.
+pub fn tls() -> io::Result<rustls::ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(path) = variable("AWS_CA_BUNDLE") {
+        let failed = |cause: String| {
+            io::Error::other(format!(
+                "read the certificates in AWS_CA_BUNDLE, `{path}`: {cause}"
+            ))
+        };
+        let read = rustls_native_certs::load_certs_from_paths(Some(path.as_ref()), None);
+        if let (true, Some(cause)) = (read.certs.is_empty(), read.errors.first()) {
+            return Err(failed(cause.to_string()));
+        }
+        if roots.add_parsable_certificates(read.certs).0 == 0 {
+            return Err(failed("there is none".to_owned()));
+        }
+    }
+    if roots.is_empty() {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring has every version that rustls has")
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}
+
 /// Which secrets may be read: a plan must be safe to make for a pull request from a stranger, so it runs
 /// no command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

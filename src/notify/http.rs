@@ -10,8 +10,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Hyper;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use rustls::{ClientConfig, RootCertStore};
-use std::sync::Arc;
+use rustls::ClientConfig;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
@@ -76,19 +75,8 @@ impl HttpError {
 }
 
 impl Client {
-    /// A client that trusts the machine's certificates, or the usual ones where it has none.
-    pub fn new() -> Self {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if roots.is_empty() {
-            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("ring has every version that rustls has")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+    /// A client that trusts as `tls` says.
+    pub fn new(tls: ClientConfig) -> Self {
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()
@@ -136,11 +124,5 @@ impl Client {
                 status,
             }),
         }
-    }
-}
-
-impl Default for Client {
-    fn default() -> Self {
-        Self::new()
     }
 }

@@ -8,7 +8,7 @@ mod listing;
 mod setup;
 mod wire;
 
-pub use setup::{ServerSide, Settings, SetupError};
+pub use setup::{Lock, ServerSide, Settings, SetupError};
 
 use crate::store::s3::answer::Trouble;
 use crate::store::s3::wire::{Answer, Request, Wire};
@@ -22,6 +22,8 @@ use std::sync::Arc;
 /// Where data packs lie. They alone get the storage class that was asked for: what is read to plan, to list
 /// and to restore must be there at once.
 const DATA_PACKS: &str = "packs/d/";
+/// What comes and goes, and is never locked.
+const PASSING: [&str; 3] = ["leases/", "gc/", "probes/"];
 
 /// A bucket, or what lies in it below a prefix, as a store.
 #[derive(Debug, Clone)]
@@ -98,11 +100,14 @@ impl Bucket {
             (StatusCode::OK, None) => Ok(answer.body),
             (StatusCode::PARTIAL_CONTENT, Some(range)) => {
                 let is_whole = answer.body.len() as u64 == range.end - range.start;
-                is_whole.then_some(answer.body).ok_or_else(|| asked.failed(Kind::Corrupt))
+                is_whole
+                    .then_some(answer.body)
+                    .ok_or_else(|| asked.failed(Kind::Corrupt))
             }
             // It does not know ranges.
-            (StatusCode::OK, Some(range)) => slice(&answer.body, range)
-                .ok_or_else(|| asked.failed(Kind::Corrupt)),
+            (StatusCode::OK, Some(range)) => {
+                slice(&answer.body, range).ok_or_else(|| asked.failed(Kind::Corrupt))
+            }
             (StatusCode::RANGE_NOT_SATISFIABLE, _) => Err(asked.failed(Kind::Corrupt)),
             _ => Err(asked.refused(&answer)),
         }
@@ -128,6 +133,15 @@ impl Bucket {
             && key.as_str().starts_with(DATA_PACKS)
         {
             request = request.header("x-amz-storage-class", class.clone());
+        }
+        if let Some(lock) = &self.settings.lock
+            && !PASSING
+                .iter()
+                .any(|passing| key.as_str().starts_with(passing))
+        {
+            for (name, value) in lock.headers() {
+                request = request.header(name, value);
+            }
         }
         if let Some(sse) = &self.settings.server_side {
             for (name, value) in sse.headers() {
@@ -173,7 +187,9 @@ impl Bucket {
 
     async fn delete(&self, key: &Key) -> Result<(), StoreError> {
         let asked = Asked::new(self, Doing::Delete, key.as_str());
-        let answer = asked.send(Request::new(Method::DELETE, self.name(key))).await?;
+        let answer = asked
+            .send(Request::new(Method::DELETE, self.name(key)))
+            .await?;
         match answer.status {
             status if status.is_success() => Ok(()),
             StatusCode::NOT_FOUND if !answer.tells_of_the_bucket() => Ok(()),
@@ -222,6 +238,9 @@ impl<'a> Asked<'a> {
 }
 
 fn slice(bytes: &Bytes, range: &Range<u64>) -> Option<Bytes> {
-    let (start, end) = (usize::try_from(range.start).ok()?, usize::try_from(range.end).ok()?);
+    let (start, end) = (
+        usize::try_from(range.start).ok()?,
+        usize::try_from(range.end).ok()?,
+    );
     (start <= end && end <= bytes.len()).then(|| bytes.slice(start..end))
 }

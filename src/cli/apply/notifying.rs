@@ -47,7 +47,7 @@ impl Hearers {
         }
         let is_needed = !pings.is_empty() || !hooks.is_empty();
         Self {
-            client: is_needed.then(Client::new),
+            client: is_needed.then(client).flatten(),
             run,
             pings,
             hooks,
@@ -91,6 +91,17 @@ impl Hearers {
             telling.await;
         } else if timeout(HURRIED, telling).await.is_err() {
             output::say("Warning: not all who should hear of this run did: it was interrupted");
+        }
+    }
+}
+
+/// What posts. Without it the run goes on, and says so.
+fn client() -> Option<Client> {
+    match world::tls() {
+        Ok(tls) => Some(Client::new(tls)),
+        Err(error) => {
+            output::say(&format!("Warning: nobody is told of this run: {error}"));
+            None
         }
     }
 }

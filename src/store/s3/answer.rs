@@ -33,7 +33,9 @@ pub(super) enum Trouble {
     Request(#[source] hyper::http::Error),
     #[error("the answer is longer than anything that was asked for")]
     TooLong,
-    #[error("encryption `{asked}` was asked for and the server used {got}; choose another server, or no `sse`")]
+    #[error(
+        "encryption `{asked}` was asked for and the server used {got}; choose another server, or no `sse`"
+    )]
     NotEncrypted { asked: &'static str, got: String },
     #[error("{0}")]
     Refused(String),
@@ -56,9 +58,15 @@ impl Trouble {
 fn is_about_trust(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        let inner = error.downcast_ref::<std::io::Error>().and_then(|e| e.get_ref());
-        if error.downcast_ref::<rustls::Error>().is_some_and(is_certificate)
-            || inner.and_then(|e| e.downcast_ref::<rustls::Error>()).is_some_and(is_certificate)
+        let inner = error
+            .downcast_ref::<std::io::Error>()
+            .and_then(|e| e.get_ref());
+        if error
+            .downcast_ref::<rustls::Error>()
+            .is_some_and(is_certificate)
+            || inner
+                .and_then(|e| e.downcast_ref::<rustls::Error>())
+                .is_some_and(is_certificate)
         {
             return true;
         }
@@ -68,7 +76,10 @@ fn is_about_trust(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 fn is_certificate(error: &rustls::Error) -> bool {
-    matches!(error, rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_))
+    matches!(
+        error,
+        rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_)
+    )
 }
 
 /// The document that comes with a refusal.
@@ -135,21 +146,28 @@ fn meaning(
             let advice = "the secret key does not belong to the access key, or the region is wrong; check both";
             (Kind::Denied, Some(advice.to_owned()))
         }
-        (301 | 307 | 400, "PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed" | "")
-            if region.is_some() =>
-        {
+        (
+            301 | 307 | 400,
+            "PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed" | "",
+        ) if region.is_some() => {
             let advice = region.map(|region| format!("write region=\"{region}\""));
             (Kind::Other, advice)
         }
         // Two creators at the same moment: which one it was is known when it is asked again.
         (409, "ConditionalRequestConflict" | "OperationAborted") => (Kind::Unreachable, None),
         // What was sent did not arrive whole.
-        (400, "BadDigest" | "IncompleteBody" | "RequestTimeout" | "XAmzContentChecksumMismatch") => {
-            (Kind::Unreachable, None)
-        }
-        (507, _) | (_, "QuotaExceeded" | "XMinioStorageFull" | "ServiceQuotaExceededException" | "InsufficientCapacity") => {
-            (Kind::Full, None)
-        }
+        (
+            400,
+            "BadDigest" | "IncompleteBody" | "RequestTimeout" | "XAmzContentChecksumMismatch",
+        ) => (Kind::Unreachable, None),
+        (507, _)
+        | (
+            _,
+            "QuotaExceeded"
+            | "XMinioStorageFull"
+            | "ServiceQuotaExceededException"
+            | "InsufficientCapacity",
+        ) => (Kind::Full, None),
         (401 | 403, _) => (Kind::Denied, None),
         (404, _) => (Kind::NotFound, None),
         (412, _) => (Kind::AlreadyExists, None),
@@ -162,11 +180,17 @@ fn meaning(
 fn skew(document: &Document) -> String {
     let at = |text: &Option<String>| text.as_ref()?.parse::<Timestamp>().ok();
     let here = document.request_time.as_ref().and_then(|text| basic(text));
-    match (at(&document.server_time), here.or_else(|| at(&document.request_time))) {
+    match (
+        at(&document.server_time),
+        here.or_else(|| at(&document.request_time)),
+    ) {
         (Some(there), Some(here)) => {
             let minutes = here.duration_since(there).as_mins();
             let way = if minutes < 0 { "behind" } else { "ahead" };
-            format!("this machine's clock is {} min {way}; set it", minutes.abs())
+            format!(
+                "this machine's clock is {} min {way}; set it",
+                minutes.abs()
+            )
         }
         _ => "this machine's clock is wrong; set it".to_owned(),
     }
@@ -215,8 +239,16 @@ mod tests {
         assert_eq!(refusal(&answer(404, ""), "b").0, Kind::NotFound);
         assert_eq!(refusal(&answer(503, "busy"), "b").0, Kind::Unreachable);
         assert_eq!(refusal(&answer(412, ""), "b").0, Kind::AlreadyExists);
-        let elsewhere = Answer { region: Some("eu-west-1".into()), ..answer(301, "") };
-        assert!(refusal(&elsewhere, "b").1.to_string().ends_with("write region=\"eu-west-1\""));
+        let elsewhere = Answer {
+            region: Some("eu-west-1".into()),
+            ..answer(301, "")
+        };
+        assert!(
+            refusal(&elsewhere, "b")
+                .1
+                .to_string()
+                .ends_with("write region=\"eu-west-1\"")
+        );
     }
 
     #[test]
@@ -226,8 +258,14 @@ mod tests {
             request_time: Some("20260102T030405Z".to_owned()),
             ..Document::default()
         };
-        assert_eq!(skew(&document), "this machine's clock is 20 min behind; set it");
+        assert_eq!(
+            skew(&document),
+            "this machine's clock is 20 min behind; set it"
+        );
         assert_eq!(basic("2026"), None);
-        assert_eq!(skew(&Document::default()), "this machine's clock is wrong; set it");
+        assert_eq!(
+            skew(&Document::default()),
+            "this machine's clock is wrong; set it"
+        );
     }
 }

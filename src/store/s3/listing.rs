@@ -82,7 +82,11 @@ impl<'a> Pages<'a> {
         }
         match page.next_continuation_token {
             Some(token) if self.next.as_ref() != Some(&token) => self.next = Some(token),
-            _ => return Err(wrong("its listing goes on, and it does not say where".to_owned())),
+            _ => {
+                return Err(wrong(
+                    "its listing goes on, and it does not say where".to_owned(),
+                ));
+            }
         }
         Ok(false)
     }

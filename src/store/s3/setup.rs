@@ -1,7 +1,9 @@
-//! What is known of a bucket before it is asked anything. Refuses what would send secrets or data in the clear.
+//! What is known of a bucket before it is asked anything. Never shows credentials.
 
 use ::s3::Auth;
+use jiff::{SignedDuration, Timestamp};
 use std::fmt;
+use std::sync::Arc;
 
 /// A bucket, and how it is spoken to.
 #[derive(Clone)]
@@ -12,7 +14,7 @@ pub struct Settings {
     pub prefix: String,
     /// Its region.
     pub region: String,
-    /// `https://HOST[:PORT]`; `http` only to this machine. `None`: AWS.
+    /// `https://HOST[:PORT]`; `None`: AWS.
     pub endpoint: Option<String>,
     /// `ENDPOINT/BUCKET/KEY` instead of `BUCKET.ENDPOINT/KEY`.
     pub path_style: bool,
@@ -20,6 +22,8 @@ pub struct Settings {
     pub storage_class: Option<String>,
     /// Encryption that the server is asked for.
     pub server_side: Option<ServerSide>,
+    /// How long nobody can remove what is written.
+    pub lock: Option<Lock>,
     /// Who asks.
     pub auth: Auth,
     /// Whom to trust.
@@ -65,76 +69,49 @@ impl ServerSide {
     }
 }
 
-/// Why a bucket can not even be asked.
+/// How long nobody can remove what is written.
+#[derive(Clone)]
+pub struct Lock {
+    /// Nobody can shorten it; else people with the right can.
+    pub is_compliance: bool,
+    /// Days from the time of writing.
+    pub days: u32,
+    /// This machine's clock.
+    pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+}
+
+impl Lock {
+    pub(super) fn headers(&self) -> Vec<(&'static str, String)> {
+        let mode = if self.is_compliance {
+            "COMPLIANCE"
+        } else {
+            "GOVERNANCE"
+        };
+        let until = (self.now)() + SignedDuration::from_hours(24 * i64::from(self.days));
+        vec![
+            ("x-amz-object-lock-mode", mode.to_owned()),
+            (
+                "x-amz-object-lock-retain-until-date",
+                until.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            ),
+        ]
+    }
+}
+
+/// The endpoint, the region or the credentials can not be used.
 #[derive(Debug, thiserror::Error)]
-pub enum SetupError {
-    /// It would go over the network in the clear.
-    #[error(
-        "`{endpoint}` is not encrypted on its way: write https://, or reach it through this machine"
-    )]
-    Clear {
-        /// Where to.
-        endpoint: String,
-    },
-    /// The endpoint, the region or the credentials can not be used.
-    #[error("set up the S3 client for `{endpoint}`")]
-    Client {
-        /// Where to.
-        endpoint: String,
-        /// Why.
-        #[source]
-        cause: ::s3::Error,
-    },
+#[error("set up the S3 client for `{endpoint}`: {cause}")]
+pub struct SetupError {
+    /// Where to.
+    pub endpoint: String,
+    /// Why.
+    pub cause: ::s3::Error,
 }
 
 impl Settings {
     /// The endpoint's URL.
-    pub(super) fn url(&self) -> Result<String, SetupError> {
-        let Some(endpoint) = &self.endpoint else {
-            return Ok(format!("https://s3.{}.amazonaws.com", self.region));
-        };
-        let endpoint = match endpoint.contains("://") {
-            true => endpoint.clone(),
-            false => format!("https://{endpoint}"),
-        };
-        match endpoint.strip_prefix("http://") {
-            Some(rest) if !is_this_machine(rest) => Err(SetupError::Clear { endpoint }),
-            _ => Ok(endpoint),
-        }
-    }
-}
-
-/// Whether a `HOST[:PORT][/…]` never leaves this machine.
-fn is_this_machine(rest: &str) -> bool {
-    let authority = rest.split('/').next().unwrap_or_default();
-    let host = match authority.strip_prefix('[') {
-        Some(v6) => v6.split(']').next().unwrap_or_default(),
-        None => authority.split(':').next().unwrap_or_default(),
-    };
-    host == "localhost"
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_this_machine;
-
-    #[test]
-    fn only_loopback_is_this_machine() {
-        for here in ["localhost", "localhost:9000/x", "127.0.0.1:80", "127.8.9.1", "[::1]:9000"] {
-            assert!(is_this_machine(here), "{here}");
-        }
-        for there in [
-            "localhost.example.com",
-            "128.0.0.1",
-            "[::2]",
-            "127.0.0.1.example.com",
-            "user@127.0.0.1",
-            "",
-        ] {
-            assert!(!is_this_machine(there), "{there}");
-        }
+    pub(super) fn url(&self) -> String {
+        let aws = || format!("https://s3.{}.amazonaws.com", self.region);
+        self.endpoint.clone().unwrap_or_else(aws)
     }
 }

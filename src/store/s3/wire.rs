@@ -71,7 +71,9 @@ impl Request {
 fn base64(bytes: &[u8; 4]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let bits = u64::from(u32::from_be_bytes(*bytes)) << 4;
-    let digits = (0..6).rev().map(|n| DIGITS[(bits >> (n * 6) & 63) as usize]);
+    let digits = (0..6)
+        .rev()
+        .map(|n| DIGITS[(bits >> (n * 6) & 63) as usize]);
     digits.map(char::from).chain("==".chars()).collect()
 }
 
@@ -98,14 +100,16 @@ pub(super) struct Wire {
 
 impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wire").field("host", &self.host).finish_non_exhaustive()
+        f.debug_struct("Wire")
+            .field("host", &self.host)
+            .finish_non_exhaustive()
     }
 }
 
 impl Wire {
     pub(super) fn new(settings: &Settings) -> Result<Self, SetupError> {
-        let endpoint = settings.url()?;
-        let wrong = |cause| SetupError::Client {
+        let endpoint = settings.url();
+        let wrong = |cause| SetupError {
             endpoint: endpoint.clone(),
             cause,
         };
@@ -161,12 +165,9 @@ impl Wire {
     }
 
     async fn exchange(&self, request: Request) -> Result<Answer, Trouble> {
-        let mut signing = self.signer.objects();
-        let mut signing = {
-            let objects = &mut signing;
-            objects.presign(request.method.clone(), &self.bucket, &request.name)
-        };
-        signing = signing.expires_in(SIGNED_FOR);
+        let objects = self.signer.objects();
+        let signing = objects.presign(request.method.clone(), &self.bucket, &request.name);
+        let mut signing = signing.expires_in(SIGNED_FOR);
         for (name, value) in request.query {
             signing = signing.query_param(name, value);
         }
@@ -181,10 +182,14 @@ impl Wire {
             .body(Full::new(request.body))
             .map_err(Trouble::Request)?;
         *asked.headers_mut() = signed.headers;
-        let answer = self.http.request(asked).await.map_err(|cause| Trouble::Connection {
-            host: self.host.clone(),
-            cause,
-        })?;
+        let answer = self
+            .http
+            .request(asked)
+            .await
+            .map_err(|cause| Trouble::Connection {
+                host: self.host.clone(),
+                cause,
+            })?;
         self.read(answer, request.method == Method::HEAD).await
     }
 

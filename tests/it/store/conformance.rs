@@ -1,6 +1,9 @@
 //! What every backend promises, run against each of them.
 
+use crate::store::s3::settings;
+use crate::support::s3::Server;
 use bytes::Bytes;
+use ccb::store::s3::S3;
 use ccb::store::{Backend, Key, Kind, Put, local::Local, memory::Memory};
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -193,4 +196,12 @@ async fn memory_conforms() {
         "2026-01-01T00:00:00Z".parse().unwrap(),
     )))
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_conforms() {
+    let server = Server::start();
+    conforms(Arc::new(S3::new(settings(&server)).unwrap())).await;
+    let all = server.objects();
+    assert!(all.keys().all(|key| key.starts_with("of/ccb/")));
 }

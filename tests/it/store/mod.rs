@@ -3,3 +3,4 @@
 mod conformance;
 mod handle;
 mod local;
+mod s3;

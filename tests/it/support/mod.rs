@@ -11,5 +11,6 @@ pub(crate) mod postgres_backup;
 pub(crate) mod proxy;
 pub(crate) mod redis;
 pub(crate) mod redis_backup;
+pub(crate) mod s3;
 pub(crate) mod strategy;
 pub(crate) mod tcp;
