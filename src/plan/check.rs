@@ -25,6 +25,7 @@ use std::collections::BTreeSet;
 pub(crate) use paths::is_loopback;
 pub use removal::forgotten;
 pub(crate) use verification::restore_target;
+pub(crate) use wal::lacks;
 
 /// Facts about the machine and the project that no plan file holds. What is not known is empty, and the
 /// rules that need it are silent.

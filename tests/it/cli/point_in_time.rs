@@ -256,8 +256,15 @@ fn a_segment_that_is_lost_in_the_middle_is_named_and_never_passed_over() {
     assert!(said.contains(&middle), "{said}");
     let plan = given.expect(0, &["plan", "plan.kdl"]);
     assert!(plan.contains("CCB222") && plan.contains(&middle), "{plan}");
+    let status = given.expect(2, &["status", "plan.kdl"]);
+    assert!(
+        status.contains(&format!("its WAL lacks the segment {middle}")),
+        "{status}"
+    );
     let taken = given.expect(3, &["backup", "plan.kdl", "db", "--method", "wal"]);
     assert!(taken.contains(&middle), "{taken}");
+    let verified = given.expect(6, &["verify", "plan.kdl", "db", "--level", "contents"]);
+    assert!(verified.contains(&middle), "{verified}");
 
     // What comes back late makes it whole again.
     fs::rename(&aside, &object).unwrap();
