@@ -12,7 +12,7 @@ use crate::source::postgres::{GLOBALS, PLAIN, PostgresError, schema_name};
 use crate::verify::postgres::facts_of;
 use crate::verify::postgres::server::{Make, Server};
 use crate::verify::temporary::{TemporaryDirectory, remove_stale};
-use crate::verify::{Against, Finding, chain};
+use crate::verify::{Against, Finding, chain, waiting};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -314,11 +314,4 @@ const LOOK_LIMIT: Duration = Duration::from_secs(3600);
 fn free_bytes(path: &Path) -> std::io::Result<u64> {
     let stat = rustix::fs::statvfs(path)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
-}
-
-async fn waiting<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, String> + Send + 'static,
-) -> Result<T, String> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(format!("the test ended in the middle: {error}")))
 }

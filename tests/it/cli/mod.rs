@@ -1,5 +1,6 @@
 //! Tests of `cli`: the program itself, as a person runs it.
 
+mod base_test;
 mod events;
 mod faults;
 mod key;

@@ -434,6 +434,9 @@ fn an_archive_directory_serves_as_well() {
         .cluster
         .sql("postgres", "CREATE TABLE t AS SELECT 1 AS n");
     given.base();
+    // Its WAL is in the directory, and in no backup yet.
+    let tested = given.expect(0, &["verify", "plan.kdl", "db", "--level", "restore-test"]);
+    assert!(tested.contains("1 tables of 1 rows"), "{tested}");
     given.cluster.sql("postgres", "INSERT INTO t VALUES (2)");
     given.switch();
     // One that is still being copied is not taken.

@@ -96,6 +96,7 @@ fn base_and_wal(segments: &[u64]) -> Inventory {
         segment_bytes: bytes,
         checksums_verified: None,
         server_version: "15.18".to_owned(),
+        superuser: None,
         backup_label: String::new(),
     };
     let names = segments.iter().map(|number| {
