@@ -340,9 +340,9 @@ pub struct FetchArguments {
     pub name: String,
     /// Where to, as the server gives it for %p
     pub path: PathBuf,
-    /// Look at this destination only
+    /// Look at this destination only (repeatable)
     #[arg(long, value_name = "DESTINATION")]
-    pub from: Option<String>,
+    pub from: Vec<String>,
     /// Where relative paths of the plan file start from; default: the current directory
     #[arg(long, value_name = "DIRECTORY")]
     pub chdir: Option<PathBuf>,

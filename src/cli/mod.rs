@@ -23,7 +23,6 @@ mod prune;
 mod read;
 mod refresh;
 mod restore;
-mod restore_cluster;
 mod search;
 mod signals;
 mod state;

@@ -7,6 +7,7 @@ mod key;
 mod locks;
 mod notify;
 mod point_in_time;
+mod point_in_time_trouble;
 mod postgres;
 mod prune;
 mod reading;
@@ -17,6 +18,7 @@ mod round_trip;
 mod started;
 mod trouble;
 mod wal;
+mod wal_trouble;
 
 use std::path::Path;
 use std::process::{Command, Output};
