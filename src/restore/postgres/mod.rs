@@ -12,14 +12,14 @@ pub mod target;
 pub use crate::restore::postgres::select::{Named, Selection};
 pub use crate::restore::postgres::target::TargetError;
 
-use crate::model::postgres::DumpFacts;
+use crate::model::postgres::{DumpFacts, Schema};
 use crate::model::tree::{Node, NodeKind};
 use crate::repository::{Reader, RepositoryError};
 use crate::restore::ContentStream;
 use crate::restore::postgres::prepare::{Into, Prepared, check, make};
 use crate::source::postgres::archive::{ArchiveError, Entry, Scanner};
 use crate::source::postgres::connection::Connection;
-use crate::source::postgres::{GLOBALS, PLAIN, PostgresError};
+use crate::source::postgres::{GLOBALS, PLAIN, PostgresError, schema_name};
 use crate::source::program::ProgramError;
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -211,7 +211,21 @@ pub async fn text(reader: &Reader, root: &Node, name: &str) -> Result<String, Re
     .await
 }
 
-async fn waiting<T: Send + 'static>(
+/// The schema that is stored beside a dump.
+pub async fn schema(
+    facts: &DumpFacts,
+    reader: &Reader,
+    root: &Node,
+) -> Result<Schema, RestoreError> {
+    let name = schema_name(&facts.server.database);
+    let text = text(reader, root, &name).await?;
+    serde_json::from_str(&text).map_err(|cause| RestoreError::Io {
+        doing: format!("understand `{name}` of the backup"),
+        cause: cause.into(),
+    })
+}
+
+pub(crate) async fn waiting<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, RestoreError> + Send + 'static,
 ) -> Result<T, RestoreError> {
     let done = tokio::task::spawn_blocking(work).await;

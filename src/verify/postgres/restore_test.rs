@@ -8,9 +8,9 @@ use crate::model::tree::Node;
 use crate::repository::Reader;
 use crate::restore::postgres::{Stored, count, feed, file, roles, target, text};
 use crate::source::postgres::connection::Connection;
-use crate::source::postgres::{GLOBALS, PLAIN, PostgresError, schema_name};
-use crate::verify::postgres::facts_of;
+use crate::source::postgres::{GLOBALS, PLAIN, PostgresError};
 use crate::verify::postgres::server::{Make, Server};
+use crate::verify::postgres::{facts_of, stored_schema};
 use crate::verify::temporary::{TemporaryDirectory, remove_stale};
 use crate::verify::{Against, Finding, chain, waiting};
 use serde::Deserialize;
@@ -130,7 +130,7 @@ async fn test(
         .map_err(|e| chain(&e))?;
     let dump = dump.ok_or_else(|| format!("`{}` is not in it", facts.file))?;
     found.jobs = restore(server, &connection, facts, dump).await?;
-    let schema = schema(reader, root, facts).await?;
+    let schema = stored_schema(facts, reader, root).await?;
     let facts = facts.clone();
     let (filled, words) = waiting(move || look(&connection, &facts, &schema)).await?;
     *found = Found {
@@ -207,12 +207,6 @@ async fn restore(
     let program = program.arg(format!("--jobs={jobs}")).arg(file.path());
     feed::run(program, at).await.map_err(|e| chain(&e))?;
     Ok(jobs)
-}
-
-async fn schema(reader: &Reader, root: &Node, facts: &DumpFacts) -> Result<Schema, String> {
-    let name = schema_name(&facts.server.database);
-    let text = text(reader, root, &name).await.map_err(|e| chain(&e))?;
-    serde_json::from_str(&text).map_err(|e| format!("read `{name}`: {e}"))
 }
 
 /// Constraints, sequences and large objects of a database.
