@@ -161,7 +161,10 @@ mod tests {
     use crate::model::postgres::drift::drift;
     use crate::model::postgres::{Object, Schema};
 
-    fn schema(objects: &[(&str, &[(&str, &str)], &str)]) -> Schema {
+    /// Name, columns and definition of an object.
+    type Given<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+
+    fn schema(objects: &[Given<'_>]) -> Schema {
         let objects = objects.iter().map(|(name, columns, definition)| {
             let columns = columns
                 .iter()

@@ -66,7 +66,13 @@ fn drifted(component: &Component, live: &Live) -> Vec<Broken> {
     let mut all: Vec<Broken> = drifts
         .iter()
         .take(NAMED_MAX)
-        .map(|drift| broken(drift.to_string(), help(component, drift)))
+        .map(|drift| match drift.how {
+            How::Removed { .. } => broken(
+                format!("{drift}, which the last backup still holds"),
+                help(component, drift),
+            ),
+            _ => broken(drift.to_string(), help(component, drift)),
+        })
         .collect();
     if drifts.len() > NAMED_MAX {
         let more = counted(drifts.len() - NAMED_MAX, "difference", "differences");

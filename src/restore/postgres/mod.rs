@@ -2,6 +2,7 @@
 //! then beside it first, so that the old database stays until the new one is whole, and afterwards under
 //! another name. What was half made is taken away again.
 
+pub mod address;
 pub mod count;
 pub mod feed;
 mod prepare;
@@ -9,8 +10,8 @@ pub mod roles;
 pub mod select;
 pub mod target;
 
+pub use crate::restore::postgres::address::TargetError;
 pub use crate::restore::postgres::select::{Named, Selection};
-pub use crate::restore::postgres::target::TargetError;
 
 use crate::model::postgres::{DumpFacts, Schema};
 use crate::model::tree::{Node, NodeKind};

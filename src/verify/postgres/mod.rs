@@ -4,6 +4,7 @@
 mod contents;
 mod restore_test;
 pub mod server;
+pub(crate) mod user;
 
 pub use crate::verify::postgres::contents::contents;
 pub use crate::verify::postgres::restore_test::{DumpTest, restore_test};

@@ -229,7 +229,7 @@ struct Owned {
 const LOOK: &str = "
 SELECT json_build_object(
   'constraints', (SELECT count(*) FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace
-                  WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'),
+                  WHERE c.contype <> 'n' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'),
   'not_validated', (SELECT count(*) FROM pg_constraint WHERE NOT convalidated),
   'large_objects', (SELECT count(*) FROM pg_largeobject_metadata),
   'owned', (SELECT coalesce(json_agg(json_build_object(

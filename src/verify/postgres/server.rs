@@ -7,6 +7,7 @@
 
 use crate::source::postgres::connection::Connection;
 use crate::source::postgres::programs;
+use crate::verify::postgres::user::{User, unprivileged};
 use crate::verify::temporary::TemporaryDirectory;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -24,9 +25,6 @@ const START_LIMIT: Duration = Duration::from_secs(120);
 const RECOVERY_LIMIT: Duration = Duration::from_secs(3600);
 /// Longest path of a socket that systems take.
 const SOCKET_PATH_MAX: usize = 100;
-/// Users that a server may run as when ccb runs as root, which PostgreSQL refuses; the first that there is.
-const UNPRIVILEGED: &[&str] = &["postgres", "nobody"];
-
 /// Ends the server when the input is closed.
 const KEEPER: &str = r#"
 exec 3<&0
@@ -349,35 +347,6 @@ fn clean(command: &mut Command, user: Option<&User>) {
         // Also takes root's other groups away.
         command.uid(user.uid).gid(user.gid);
     }
-}
-
-/// A user of this machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct User {
-    pub(crate) name: &'static str,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-}
-
-/// Whom the server runs as when ccb runs as root, which PostgreSQL refuses; nobody where it does not, or where
-/// there is no such user.
-pub(crate) fn unprivileged() -> Option<User> {
-    if !rustix::process::geteuid().is_root() {
-        return None;
-    }
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let user = |name: &&'static str| {
-        let line = passwd
-            .lines()
-            .find(|line| line.split(':').next() == Some(name))?;
-        let mut fields = line.split(':').skip(2);
-        Some(User {
-            name,
-            uid: fields.next()?.parse().ok()?,
-            gid: fields.next()?.parse().ok()?,
-        })
-    };
-    UNPRIVILEGED.iter().find_map(user)
 }
 
 /// Whom the server runs as, when that is not who runs ccb.

@@ -543,7 +543,8 @@ fn two_dumps_and_the_live_database_are_compared_down_to_columns() {
         "{same}"
     );
 
-    let changes = "ALTER TABLE orders ADD COLUMN paid boolean NOT NULL DEFAULT false, ALTER COLUMN total TYPE numeric(14, 2);
+    let changes = "DROP MATERIALIZED VIEW totals;
+        ALTER TABLE orders ADD COLUMN paid boolean NOT NULL DEFAULT false, ALTER COLUMN total TYPE numeric(14, 2);
         DROP TABLE empty; CREATE TABLE products (id int PRIMARY KEY, name text);
         DELETE FROM scratch; INSERT INTO bare SELECT; UPDATE users SET feels = 'sad' WHERE id = 7";
     cluster.sql("lab", changes);
@@ -555,7 +556,11 @@ fn two_dumps_and_the_live_database_are_compared_down_to_columns() {
     ] {
         assert!(drift.contains(line), "{line}\n{drift}");
     }
-    assert!(drift.contains("--table public.empty"), "{drift}");
+    let json = run(at, 0, &[&sources[..], &["--json"]].concat());
+    assert!(
+        json.contains("ccb restore FILE lab --table public.empty"),
+        "{json}"
+    );
     // Looking is asked for, every time.
     let unasked = run(at, 0, &["plan", "plan.kdl"]);
     assert!(!unasked.contains("CCB223"), "{unasked}");

@@ -576,7 +576,11 @@ fn a_database_that_was_looked_at_is_held_against_what_is_expected_of_it() {
     assert!(missing[0].blocks() && missing[0].message.contains("lacks table \"users\""));
     let drifted = of("CCB223", &all);
     assert_eq!(drifted.len(), 1);
-    assert!(drifted[0].message.ends_with(": - TABLE public.users"));
+    assert!(
+        drifted[0]
+            .message
+            .ends_with(": - TABLE public.users, which the last backup still holds")
+    );
     assert!(
         drifted[0]
             .help
