@@ -262,15 +262,20 @@ fn finish(
             .notes
             .extend(target::settings(&prepared.connection, &prepared.settings));
     }
+    let (name, made) = (request.target.database(), prepared.connection.database());
+    let named = match &prepared.into {
+        Into::There => Ok(()),
+        Into::New => target::rename(&request.target, made, name),
+        Into::Beside { aside } => target::swap(&request.target, name, made, aside),
+    };
+    if let Err(cause) = named {
+        let words = format!(
+            "what was restored is whole, in the database {made}, and could not get the name {name}: {}",
+            chain(&cause)
+        );
+        return Err(RestoreError::Refused(words));
+    }
     if let Into::Beside { aside } = prepared.into {
-        let (old, new) = (request.target.database(), prepared.connection.database());
-        if let Err(cause) = target::swap(&request.target, old, new, &aside) {
-            let words = format!(
-                "{old} could not be renamed, so it is as it was; what was restored is whole, in the database {new}: {}",
-                chain(&cause)
-            );
-            return Err(RestoreError::Refused(words));
-        }
         report.aside = Some(aside);
     }
     Ok(report)

@@ -123,6 +123,13 @@ pub fn swap(target: &Connection, old: &str, new: &str, aside: &str) -> Result<()
     maintenance(target).run(&sql, CHANGE_LIMIT)
 }
 
+/// Gives the database `made` its name.
+pub fn rename(target: &Connection, made: &str, name: &str) -> Result<(), PostgresError> {
+    let (made, name) = (identifier(made), identifier(name));
+    let sql = format!("ALTER DATABASE {made} RENAME TO {name};");
+    maintenance(target).run(&sql, CHANGE_LIMIT)
+}
+
 /// Settings, owner and grants of the database itself, as the dump has them, for a database of any name.
 pub fn settings_of(entries: &[Entry]) -> Vec<String> {
     let of_database = |entry: &&Entry| match entry.kind.as_str() {
