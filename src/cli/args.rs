@@ -340,9 +340,9 @@ pub struct FetchArguments {
     pub name: String,
     /// Where to, as the server gives it for %p
     pub path: PathBuf,
-    /// Look at this destination only
+    /// Look at this destination only (repeatable)
     #[arg(long, value_name = "DESTINATION")]
-    pub from: Option<String>,
+    pub from: Vec<String>,
     /// Where relative paths of the plan file start from; default: the current directory
     #[arg(long, value_name = "DIRECTORY")]
     pub chdir: Option<PathBuf>,
@@ -457,6 +457,11 @@ pub struct PlanArguments {
     /// Plan nothing; show what became different at the destinations since they were looked at before
     #[arg(long, conflicts_with_all = ["out", "target", "exclude", "base", "inventory"])]
     pub refresh_only: bool,
+    /// Look at the databases too: how their schemas differ from the last dump, and whether expected tables are
+    /// there. Reads their passwords and runs `psql` and `pg_dump`, through `via` and `command=` where the plan file
+    /// says so: not for a plan file that you have not read
+    #[arg(long, conflicts_with_all = ["inventory", "refresh_only"])]
+    pub sources: bool,
     /// Look at the destinations; =false: plan on what was seen the last time
     #[arg(
         long,

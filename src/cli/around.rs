@@ -4,10 +4,11 @@
 use crate::model::ids::DestinationName;
 use crate::model::strategy::{DestinationKind, Strategy};
 use crate::plan::check::Surroundings;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Looks around. Without git there is no work tree to be in.
+/// Looks around, at this machine only. Without git there is no work tree to be in.
 pub fn look(strategy: &Strategy) -> Surroundings {
     let unignored = |name: &DestinationName, kind: &DestinationKind| match kind {
         DestinationKind::Local { path } => is_unignored(Path::new(path)).then(|| name.clone()),
@@ -19,6 +20,7 @@ pub fn look(strategy: &Strategy) -> Surroundings {
             .filter_map(|d| unignored(&d.name, &d.kind))
             .collect(),
         stale_runbook: None,
+        live: BTreeMap::new(),
     }
 }
 

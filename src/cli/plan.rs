@@ -1,15 +1,16 @@
 //! `ccb plan` and `ccb show`: what would be done, and why. Reads plan file and destinations, writes
-//! nothing but the files that are asked for, runs no command.
+//! nothing but the files that are asked for; runs no command, unless the databases themselves are to be looked at.
 
 use crate::cli::args::{Format, PlanArguments, Selection};
 use crate::cli::exit::{Exit, Trouble};
 use crate::cli::places::{self, Places};
 use crate::cli::world::{self, Commands};
-use crate::cli::{Context, around, input, output, refresh};
+use crate::cli::{Context, around, input, output, refresh, sources};
 use crate::model::ids::Address;
 use crate::model::inventory::Inventory;
 use crate::model::strategy::Strategy;
 use crate::model::units::AsOf;
+use crate::plan::check::Surroundings;
 use crate::plan::{self, Plan, saved};
 use crate::plan_file::UnsetEnv;
 use crate::render::output::FORMAT_VERSION;
@@ -30,11 +31,20 @@ pub async fn planned(
         UnsetEnv::Warn,
         &context.terminal,
     )?;
+    let mut around = around::look(&strategy);
     let inventory = match &arguments.inventory {
         Some(path) => read_inventory(path)?,
         None if arguments.refresh => {
-            let places = places::open_all(&strategy, Commands::Refuse).await?;
-            observe(&places).await
+            let commands = match arguments.sources {
+                true => Commands::Run,
+                false => Commands::Refuse,
+            };
+            let places = places::open_all(&strategy, commands).await?;
+            let inventory = observe(&places).await;
+            if arguments.sources {
+                around.live = sources::look(&strategy, &inventory, &places).await;
+            }
+            inventory
         }
         None => refresh::last_seen(&arguments.file, &strategy)?,
     };
@@ -50,7 +60,7 @@ pub async fn planned(
         if is_seen {
             scope.spawn(|| refresh::keep(&arguments.file, &strategy, &inventory));
         }
-        make(&strategy, base.as_ref(), &inventory, at, &request)
+        make(&strategy, base.as_ref(), &inventory, &around, at, &request)
     })?;
     if let Some(path) = &arguments.out {
         write_file(path, &saved::to_json(&plan))?;
@@ -128,11 +138,11 @@ pub fn make(
     strategy: &Strategy,
     base: Option<&Strategy>,
     inventory: &Inventory,
+    around: &Surroundings,
     at: AsOf,
     request: &plan::Request,
 ) -> Result<Plan, Trouble> {
-    let around = around::look(strategy);
-    let made = plan::plan_with_checks(strategy, base, inventory, &around, at, request);
+    let made = plan::plan_with_checks(strategy, base, inventory, around, at, request);
     made.map_err(|e| Trouble::from_error(Exit::Error, &e))
 }
 

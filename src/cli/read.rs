@@ -10,7 +10,7 @@ use crate::cli::{output, world};
 use crate::model::ids::ComponentName;
 use crate::model::postgres::DumpFacts;
 use crate::model::records::{Annotation, Note, Version};
-use crate::model::strategy::Strategy;
+use crate::model::strategy::{Method, SourceSpec, Strategy};
 use crate::model::tree::{Node, NodeKind, printable};
 use crate::render::listing::backups;
 use crate::render::listing::contents::{self, Entries, Entry};
@@ -142,7 +142,12 @@ pub async fn cat(
     context: &Context,
 ) -> Result<Exit, Trouble> {
     let reading = Reading::open(file, context).await?;
-    let found = find(&reading, backup).await?;
+    let wanted = Wanted {
+        backup: Some(backup),
+        method: dumps_of(&reading, backup).filter(|_| path.is_none()),
+        ..Wanted::default()
+    };
+    let found = reading.find(&wanted).await?;
     let reader = found.reader().await?;
     let node = match path.map(clean).filter(|path| !path.is_empty()) {
         Some(path) => start(&reader, &found, &path).await?,
@@ -159,6 +164,14 @@ pub async fn cat(
         output::print_bytes(&part)?;
     }
     Ok(Exit::Ok)
+}
+
+/// Dumps, where `backup` is the name of a database, of which there are backups of other methods too.
+fn dumps_of(reading: &Reading, backup: &str) -> Option<Method> {
+    let name = backup.split('~').next().unwrap_or(backup);
+    let mut components = reading.strategy.components.iter();
+    let component = components.find(|component| component.name.as_str() == name)?;
+    matches!(component.source, SourceSpec::Postgres(_)).then_some(Method::Dump)
 }
 
 /// The file that a backup is about: a database's dump, or the only one there is.

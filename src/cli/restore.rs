@@ -1,13 +1,15 @@
 //! `ccb restore`: puts a backup back, from the first destination that has it: files whole or in part, a
 //! database's dump into a database, Redis' files into a place where their server finds them.
 
+mod base;
+mod cluster;
 mod postgres;
 mod redis;
 
 use crate::cli::args::RestoreArguments;
 use crate::cli::exit::{Exit, Trouble};
 use crate::cli::holdings::{FoundBackup, Reading, Wanted};
-use crate::cli::{Context, approve, output, read, restore_cluster};
+use crate::cli::{Context, approve, output, read};
 use crate::model::strategy::{Method, SourceSpec};
 use crate::model::tree::printable;
 use crate::model::units::{Size, to_minute};
@@ -19,9 +21,9 @@ pub async fn run(arguments: &RestoreArguments, context: &Context) -> Result<Exit
     let reading = Reading::open(&arguments.file, context).await?;
     let component = reading.component(&arguments.component)?.clone();
     if let SourceSpec::Postgres(_) = component.source
-        && restore_cluster::is_asked_for(&reading, &component, arguments).await?
+        && cluster::is_asked_for(&reading, &component, arguments).await?
     {
-        return restore_cluster::run(&reading, &component, arguments, context).await;
+        return cluster::run(&reading, &component, arguments, context).await;
     }
     let wanted = Wanted {
         component: Some(&component.name),

@@ -6,6 +6,7 @@ use crate::cli::args::{DiffArguments, FindArguments};
 use crate::cli::exit::{Exit, Trouble, chain};
 use crate::cli::holdings::{FoundBackup, Reading, Seen, Wanted};
 use crate::cli::output::{self, Out};
+use crate::cli::schema_diff::{self, DumpDifferences};
 use crate::model::ids::{BackupId, ComponentName, DestinationName};
 use crate::model::strategy::Component;
 use crate::model::tree::printable;
@@ -139,9 +140,15 @@ pub async fn diff(arguments: &DiffArguments, context: &Context) -> Result<Exit, 
         (readers.of(&after).await?, after.backup.manifest.root),
     );
     let sides = [side(&before), side(&after)];
+    let (reader, other) = (readers.of(&before).await?, readers.of(&after).await?);
+    let dumps = schema_diff::of(
+        (&reader, &before.backup.manifest),
+        (&other, &after.backup.manifest),
+    );
+    let dumps = dumps.await?.unwrap_or_default();
     match arguments.json.json {
-        true => diff_json(comparison, &sides).await,
-        false => diff_text(comparison, &sides, context).await,
+        true => diff_json(comparison, &sides, &dumps).await,
+        false => diff_text(comparison, &sides, &dumps, context).await,
     }
 }
 
@@ -174,6 +181,7 @@ fn pair(
 async fn diff_text(
     mut comparison: Comparison,
     [before, after]: &[Side; 2],
+    dumps: &DumpDifferences,
     context: &Context,
 ) -> Result<Exit, Trouble> {
     let (look, mut out, mut exit) = (context.look(), Out::new(), Exit::Ok);
@@ -191,6 +199,9 @@ async fn diff_text(
             }
         }
     }
+    for line in differences::database(&dumps.schema, &dumps.tables, &look) {
+        out.line(&line)?;
+    }
     out.line(&differences::counts(&counts))?;
     out.finish()?;
     Ok(exit)
@@ -199,6 +210,7 @@ async fn diff_text(
 async fn diff_json(
     mut comparison: Comparison,
     [before, after]: &[Side; 2],
+    dumps: &DumpDifferences,
 ) -> Result<Exit, Trouble> {
     let (mut out, mut exit, mut counts) = (Out::new(), Exit::Ok, Counts::default());
     let mut unreads = Vec::new();
@@ -218,7 +230,12 @@ async fn diff_json(
             }
         }
     }
-    let rest = [("summary", json!(counts)), ("unread", json!(unreads))];
+    let rest = [
+        ("summary", json!(counts)),
+        ("schema", json!(dumps.schema)),
+        ("tables", json!(dumps.tables)),
+        ("unread", json!(unreads)),
+    ];
     out.text(&long.end(&self::members(rest)))?;
     out.finish()?;
     Ok(exit)

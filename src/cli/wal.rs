@@ -184,11 +184,8 @@ async fn fetch(arguments: &FetchArguments, context: &Context) -> Result<Exit, Tr
     let job = Job::read(file, component, arguments.chdir.as_deref(), context)?;
     let mut search = Search::default();
     for destination in &job.component.store {
-        if arguments
-            .from
-            .as_deref()
-            .is_some_and(|from| from != destination.as_str())
-        {
+        let from = &arguments.from;
+        if !from.is_empty() && !from.iter().any(|from| from == destination.as_str()) {
             continue;
         }
         if let Some(bytes) = search.look(&job, destination, system, &name).await {

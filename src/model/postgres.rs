@@ -1,6 +1,8 @@
 //! What a dump of a PostgreSQL database says of itself, as it is kept with the backup: facts about the server,
 //! what each table held, and the schema. Plain data, with the names by which tables are asked for.
 
+pub mod drift;
+
 use crate::model::ids::Digest;
 use crate::model::records::Manifest;
 use serde::{Deserialize, Serialize};
@@ -131,6 +133,15 @@ pub struct LargeObjectFacts {
 pub struct Schema {
     /// What there is, by kind and name: `TABLE public.users`, `FK CONSTRAINT public.orders orders_user_fkey`.
     pub objects: BTreeMap<String, Object>,
+}
+
+impl Schema {
+    /// Whether it has the table that `wanted` names, one in partitions too: see [`is_named`].
+    pub fn has_table(&self, wanted: &str) -> bool {
+        let tables = self.objects.keys();
+        let mut names = tables.filter_map(|object| object.strip_prefix("TABLE "));
+        names.any(|name| is_named(name, wanted))
+    }
 }
 
 /// One thing of a schema.

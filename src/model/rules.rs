@@ -62,6 +62,7 @@ const V: &[When] = &[When::Validate];
 const P: &[When] = &[When::Plan];
 const VP: &[When] = &[When::Validate, When::Plan];
 const A: &[When] = &[When::Apply];
+const PA: &[When] = &[When::Plan, When::Apply];
 
 const fn rule(
     id: &'static str,
@@ -414,7 +415,7 @@ pub const RULES: &[Rule] = &[
         "CCB220",
         "tables-missing",
         [D, D, W],
-        A,
+        PA,
         [
             "the dump of component.X lacks table \"T\"",
             "a dump without its tables restores an empty application",
@@ -441,6 +442,17 @@ pub const RULES: &[Rule] = &[
             "WAL of component.X lacks N segments: from the base of T no moment after T2 can be restored",
             "WAL is a chain: where one segment is missing, nothing after it can be reached",
             "make a base backup to go on from: ccb backup FILE COMPONENT --method base; then find out in the server's log why the segment was not archived",
+        ],
+    ),
+    rule(
+        "CCB223",
+        "schema-drift",
+        [I, I, I],
+        P,
+        [
+            "the schema of component.X since T: ~ TABLE public.users: + email TEXT",
+            "what changed without anybody's knowledge is seen while the last backup still holds it as it was",
+            "nothing when it was meant; what was dropped by mistake: ccb restore FILE COMPONENT --table TABLE",
         ],
     ),
     rule(

@@ -5,6 +5,7 @@
 mod advice;
 mod copies;
 mod levels;
+mod live;
 mod paths;
 mod removal;
 mod secrets;
@@ -14,17 +15,19 @@ mod upkeep;
 mod verification;
 mod wal;
 
-use crate::model::ids::{Address, DestinationName};
+use crate::model::ids::{Address, ComponentName, DestinationName};
 use crate::model::inventory::Inventory;
 use crate::model::strategy::{Component, Level, Strategy};
 use crate::model::units::AsOf;
 use crate::plan::document::{Finding, Plan};
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+pub use live::Live;
 pub(crate) use paths::is_loopback;
 pub use removal::forgotten;
 pub(crate) use verification::restore_target;
+pub(crate) use wal::lacks;
 
 /// Facts about the machine and the project that no plan file holds. What is not known is empty, and the
 /// rules that need it are silent.
@@ -34,6 +37,8 @@ pub struct Surroundings {
     pub unignored_in_git: BTreeSet<DestinationName>,
     /// The committed runbook that differs from what `ccb runbook` prints (CCB307).
     pub stale_runbook: Option<String>,
+    /// Databases that were looked at, because somebody asked for it (CCB220, CCB223).
+    pub live: BTreeMap<ComponentName, Live>,
 }
 
 /// What the rules say about a plan file alone. Worst first, then by address and rule.
@@ -47,6 +52,7 @@ pub fn check_strategy(strategy: &Strategy, around: &Surroundings, at: AsOf) -> V
     broken.extend(upkeep::unheard(strategy));
     broken.extend(advice::check(strategy));
     broken.extend(advice::stale_runbook(around));
+    broken.extend(live::check(strategy, around));
     broken.extend(timing::check(strategy, at));
     broken.extend(levels::ended_waivers(strategy, at));
     settle(strategy, at, broken)

@@ -155,22 +155,25 @@ fn draft_due(world: &World, view: &View, made: &[Made], drafts: &mut Drafts) {
             into: test.into,
             files: test.files,
         };
-        let last = Last::of(view, Check::RestoreTest, |_| true, None);
-        let whole = methods
-            .iter()
-            .copied()
-            .filter(|method| !is_physical(*method));
-        let of_run = |method: &Method| made.iter().any(|made| made.method == *method);
-        let newest_first = |method: &Method| {
-            let started = |c: &Copies| (c.facts.method == *method).then_some(c.facts.started);
-            let exists = newest.iter().filter_map(|copies| started(copies)).max();
-            (of_run(method), exists)
-        };
-        let first = whole.max_by_key(newest_first);
-        if let Some(because) = last.due(test.every, world.at)
-            && let Some(subject) = first.and_then(|m| store().find_map(|at| subject(m, at)))
-        {
-            drafts.push(draft(world, view, subject, check, Cause::Schedule, because));
+        // A dump and a base prove nothing of each other. WAL is tested with its base.
+        for physical in [false, true] {
+            let is_meant =
+                |method: Method| is_physical(method) == physical && method != Method::Wal;
+            let of = |c: &Copies| is_meant(c.facts.method);
+            let last = Last::of(view, Check::RestoreTest, of, None);
+            let of_run = |method: &Method| made.iter().any(|made| made.method == *method);
+            let newest_first = |method: &Method| {
+                let started = |c: &Copies| (c.facts.method == *method).then_some(c.facts.started);
+                let exists = newest.iter().filter_map(|copies| started(copies)).max();
+                (of_run(method), exists)
+            };
+            let whole = methods.iter().copied().filter(|method| is_meant(*method));
+            let first = whole.max_by_key(newest_first);
+            if let Some(because) = last.due(test.every, world.at)
+                && let Some(subject) = first.and_then(|m| store().find_map(|at| subject(m, at)))
+            {
+                drafts.push(draft(world, view, subject, check, Cause::Schedule, because));
+            }
         }
     }
 }
@@ -215,13 +218,17 @@ impl Last {
     }
 }
 
-/// The newest good backup of each method.
+/// The newest good backup of each method; of WAL the newest, also where something is missing before it: that is
+/// what a check of it tells.
 pub(crate) fn newest_of_each_method<'v, 'a>(
     world: &World,
     view: &'v View<'a>,
 ) -> Vec<&'v Copies<'a>> {
     let mut newest: BTreeMap<Method, &Copies> = BTreeMap::new();
-    for copies in view.good(world.at) {
+    let is_of_wal = |copies: &&Copies| copies.facts.method == Method::Wal;
+    let wal = view.backups.iter().rev().filter(is_of_wal);
+    let wal = wal.filter(|copies| copies.facts.started <= world.at);
+    for copies in wal.chain(view.good(world.at)) {
         newest.entry(copies.facts.method).or_insert(copies);
     }
     newest.into_values().collect()

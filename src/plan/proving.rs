@@ -4,10 +4,10 @@
 use crate::model::ids::{BackupId, ComponentName, DestinationName};
 use crate::model::inventory::Inventory;
 use crate::model::records::Check;
-use crate::model::strategy::Strategy;
+use crate::model::strategy::{Method, Strategy};
 use crate::model::units::{AsOf, Percent};
 use crate::plan::check::restore_target;
-use crate::plan::checks::{is_physical, newest_of_each_method};
+use crate::plan::checks::newest_of_each_method;
 use crate::plan::document::{
     Action, BackupRef, Cause, CheckSpec, Plan, Reason, Step, StepId, Summary,
 };
@@ -148,7 +148,8 @@ impl Asked<'_, '_> {
     /// Cheap ones first.
     fn checks(&self, view: &View, copies: &Copies, at: &DestinationName) -> Vec<CheckSpec> {
         let settings = &view.spec.verify;
-        let is_logical = !is_physical(copies.facts.method);
+        // WAL is tested with its base.
+        let is_restored = copies.facts.method != Method::Wal;
         let destination = self.world.strategy.destination(at);
         let restore_test = |files| {
             let asked = settings.restore_test.as_ref();
@@ -170,7 +171,7 @@ impl Asked<'_, '_> {
                 if settings.encrypted && destination.is_some_and(|d| d.encrypt.is_some()) {
                     checks.push(CheckSpec::Encrypted);
                 }
-                if settings.contents.is_some() && is_logical {
+                if settings.contents.is_some() {
                     checks.push(CheckSpec::Contents);
                 }
                 if let Some(integrity) = &settings.integrity {
@@ -178,7 +179,7 @@ impl Asked<'_, '_> {
                         sample: integrity.sample,
                     });
                 }
-                if let Some(test) = settings.restore_test.as_ref().filter(|_| is_logical) {
+                if let Some(test) = settings.restore_test.as_ref().filter(|_| is_restored) {
                     checks.push(restore_test(test.files));
                 }
                 checks

@@ -7,6 +7,7 @@ use crate::model::records::{Check, Evidence};
 use crate::model::strategy::{Method, Schedule, Strategy};
 use crate::model::units::{AsOf, Period};
 use crate::plan::backups::owes_now;
+use crate::plan::check::lacks;
 use crate::plan::document::{Action, Plan, Reason, Summary};
 use crate::plan::due::{Owes, Slots};
 use crate::plan::failures::Streak;
@@ -318,6 +319,9 @@ fn attention(world: &World, view: &View, status: &ComponentStatus) -> Vec<String
                 None => format!("never restored as a test in {days} days"),
             });
         }
+    }
+    for lack in lacks(view.spec, world.inventory) {
+        words.push(format!("its WAL {}", lack.words));
     }
     match status.failures_in_a_row {
         0 => {}

@@ -125,6 +125,14 @@ fn chain(error: &dyn std::error::Error) -> String {
     parts.join(": ")
 }
 
+/// Runs what waits for programs, not on a runtime thread.
+async fn waiting<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(format!("the test ended in the middle: {error}")))
+}
+
 /// Every entry of a tree, depth first by name. Holds the entries on the way down.
 struct Entries<'a> {
     contents: &'a dyn Contents,

@@ -3,7 +3,7 @@
 //! directory was the killed run's: it is ended first.
 
 use crate::source::processes::{self, Process};
-use crate::verify::postgres::server;
+use crate::verify::postgres::user::unprivileged;
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -108,7 +108,7 @@ fn end_servers(directory: &Path) -> io::Result<()> {
         return Ok(());
     }
     let own = rustix::process::geteuid().as_raw();
-    let given = server::unprivileged().map(|user| user.uid);
+    let given = unprivileged().map(|user| user.uid);
     let is_ours = |process: &Process| {
         process.open.is_none()
             && SERVERS.contains(&process.name.as_str())

@@ -3,11 +3,13 @@
 use crate::apply::error::StepError;
 use crate::apply::hands::Hands;
 use crate::model::ids::DestinationName;
-use crate::model::strategy::{Component, Method};
+use crate::model::strategy::{Component, Method, SourceSpec};
 use crate::model::wal::{BaseFacts, WalFacts};
 use crate::plan::CheckSpec;
 use crate::repository::{ListedBackup, Reader, Repository};
-use crate::verify::{self, Finding, cluster::Around};
+use crate::restore::wal::WalPlace;
+use crate::verify::cluster::{Around, BaseTest};
+use crate::verify::{self, Finding};
 use futures_util::FutureExt;
 
 pub(crate) async fn check(
@@ -30,10 +32,40 @@ pub(crate) async fn check(
             let checked = verify::cluster::wal(manifest, &around, reader, &root);
             Ok(checked.boxed().await)
         }
+        (Method::Base, CheckSpec::RestoreTest { .. }) => {
+            let request = base_test(component, destination, hands).await;
+            let tested = verify::cluster::restore_test(manifest, reader, &root, request);
+            Ok(tested.boxed().await)
+        }
         _ => Err(StepError::NotInThisVersion {
             verb: "verify",
             component: component.name.clone(),
         }),
+    }
+}
+
+/// A base needs its WAL, wherever that is: first where the base is itself, then in the order of `store`.
+async fn base_test(component: &Component, at: &DestinationName, hands: &Hands) -> BaseTest {
+    let names: Vec<_> = std::iter::once(&component.name)
+        .chain(&component.moved_from)
+        .cloned()
+        .collect();
+    let others = component.store.iter().filter(|name| *name != at);
+    let mut places = Vec::new();
+    for name in std::iter::once(at).chain(others) {
+        if let Ok(repository) = hands.destinations().repository(name).await {
+            places.push(WalPlace::new(repository, names.clone()));
+        }
+    }
+    let archive = match &component.source {
+        SourceSpec::Postgres(spec) => spec.wal.as_ref().and_then(|wal| wal.archive_dir.as_ref()),
+        _ => None,
+    };
+    BaseTest {
+        random: u64::from_le_bytes(hands.random()),
+        parent: hands.scratch(),
+        places,
+        archive: archive.map(|path| hands.path(path)),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::cli::{Context, approve, output};
 use crate::model::postgres::DumpFacts;
 use crate::model::strategy::PostgresSource;
 use crate::model::units::{Size, to_minute};
-use crate::restore::postgres::{Report, Request, Selection, Stored, feed, file, restore, target};
+use crate::restore::postgres::{Report, Request, Selection, Stored, address, feed, file, restore};
 use crate::source::postgres::connection::Connection;
 use std::path::Path;
 
@@ -103,7 +103,7 @@ fn request(
     let source = Connection::new(source, password);
     let target = match to {
         Some(text) => {
-            target::connection(text, &source).map_err(|e| Trouble::from_error(Exit::Error, &e))?
+            address::connection(text, &source).map_err(|e| Trouble::from_error(Exit::Error, &e))?
         }
         None => source,
     };

@@ -25,6 +25,9 @@ pub struct BaseFacts {
     pub checksums_verified: Option<bool>,
     /// The server's own description.
     pub server_version: String,
+    /// Who owns everything in it: the name of the role that `initdb` made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superuser: Option<String>,
     /// What `backup_label` says, whole.
     pub backup_label: String,
 }

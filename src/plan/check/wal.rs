@@ -13,23 +13,36 @@ use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 pub(crate) fn check(strategy: &Strategy, inventory: &Inventory) -> Vec<Broken> {
-    let postgres = backed_up(strategy).filter(|c| c.source.kind() == "postgres");
-    postgres
-        .filter(|component| {
-            component.store.iter().all(|name| {
-                let holding = inventory.destinations.get(name);
-                holding.is_some_and(|holding| holding.coverage.is_complete())
-            })
+    let of_component = |component: &Component| {
+        let at = Address::component(&component.name);
+        lacks(component, inventory).into_iter().map(move |lack| {
+            let message = format!("WAL of {at} {}", lack.words);
+            Broken::new("CCB222", at.child("schedule"), message, lack.help)
         })
-        .flat_map(|component| of_component(component, inventory))
-        .collect()
+    };
+    backed_up(strategy).flat_map(of_component).collect()
 }
 
-fn of_component(component: &Component, inventory: &Inventory) -> Vec<Broken> {
+/// What stands between base backups of a component and the present.
+pub(crate) struct Lack {
+    /// What its WAL lacks, and what that costs: `lacks the segment …`.
+    pub(crate) words: String,
+    /// The way out.
+    help: String,
+}
+
+/// What a component's WAL lacks, as far as every destination was seen.
+pub(crate) fn lacks(component: &Component, inventory: &Inventory) -> Vec<Lack> {
+    let is_seen = component.store.iter().all(|name| {
+        let holding = inventory.destinations.get(name);
+        holding.is_some_and(|holding| holding.coverage.is_complete())
+    });
+    if component.source.kind() != "postgres" || !is_seen {
+        return Vec::new();
+    }
     let (bases, wal) = held(component, inventory);
-    let at = Address::component(&component.name);
     let newest = bases.keys().next_back().copied();
-    let mut broken: BTreeMap<String, Broken> = BTreeMap::new();
+    let mut lacks: BTreeMap<String, Lack> = BTreeMap::new();
     for (started, base) in &bases {
         let Some(trouble) = trouble(base, &wal) else {
             continue;
@@ -46,13 +59,9 @@ fn of_component(component: &Component, inventory: &Inventory) -> Vec<Broken> {
             ),
         };
         // Of several bases before one gap, the newest says most.
-        let message = format!("WAL of {at} {words}");
-        broken.insert(
-            key,
-            Broken::new("CCB222", at.child("schedule"), message, help),
-        );
+        lacks.insert(key, Lack { words, help });
     }
-    broken.into_values().collect()
+    lacks.into_values().collect()
 }
 
 /// Complete bases by when they began, and all WAL, wherever it is.

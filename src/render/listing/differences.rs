@@ -3,6 +3,8 @@
 
 use crate::model::difference::{Difference, How};
 use crate::model::ids::{BackupId, ComponentName};
+use crate::model::postgres::drift::Drift;
+use crate::model::tree::printable;
 use crate::model::units::Size;
 use crate::render::Look;
 use crate::render::listing::contents::{Path, name};
@@ -56,6 +58,17 @@ impl From<&Difference> for PathDifference {
     }
 }
 
+/// A table whose rows are others, for programs.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct TableDifference {
+    /// Its name.
+    pub table: String,
+    /// Its rows before, where they were counted.
+    pub rows_before: Option<u64>,
+    /// Its rows after, likewise.
+    pub rows_after: Option<u64>,
+}
+
 /// How two backups differ, for programs.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Differences {
@@ -67,6 +80,10 @@ pub struct Differences {
     pub differences: Vec<PathDifference>,
     /// Counts.
     pub summary: Counts,
+    /// What became of the schema of a database; empty for what is none.
+    pub schema: Vec<Drift>,
+    /// Tables of a database whose rows are others.
+    pub tables: Vec<TableDifference>,
     /// Directories that can not be read, so that what is in them was not compared, with why.
     pub unread: Vec<String>,
 }
@@ -133,6 +150,40 @@ fn sizes(one: &Difference, what: &[&str]) -> String {
             }
         }
         _ => String::new(),
+    }
+}
+
+/// What became of a database: a line above, one for each object of its schema and each table with other rows.
+/// Without newlines; nothing where nothing changed.
+pub fn database(schema: &[Drift], tables: &[TableDifference], look: &Look) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !schema.is_empty() {
+        lines.push(look.paint(Tint::Bold, "In the schema:"));
+        lines.extend(schema.iter().map(|drift| object(drift, look)));
+    }
+    if !tables.is_empty() {
+        lines.push(look.paint(Tint::Bold, "In the rows:"));
+        lines.extend(tables.iter().map(|table| rows(table, look)));
+    }
+    lines
+}
+
+fn object(drift: &Drift, look: &Look) -> String {
+    let line = printable(drift.to_string().as_bytes());
+    let sign = line.chars().next().unwrap_or(' ');
+    let painted = look.paint(Tint::of_sign(sign), &sign.to_string());
+    format!("{painted}{}", &line[sign.len_utf8()..])
+}
+
+fn rows(one: &TableDifference, look: &Look) -> String {
+    let sign = look.paint(Tint::of_sign('~'), "~");
+    let table = printable(one.table.as_bytes());
+    match (one.rows_before, one.rows_after) {
+        (Some(before), Some(after)) if before != after => {
+            format!("{sign} {table}: {before} -> {after} rows")
+        }
+        (_, Some(rows)) => format!("{sign} {table}: {rows} rows, others than before"),
+        _ => format!("{sign} {table}: other rows than before"),
     }
 }
 

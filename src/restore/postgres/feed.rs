@@ -21,7 +21,7 @@ pub(crate) async fn feed(
     request: &Request,
     prepared: &Prepared,
 ) -> Result<(), RestoreError> {
-    let at = prepared.connection.title();
+    let at = request.target.title();
     if request.facts.format == PLAIN {
         let psql = prepared.connection.script();
         let psql = psql.args(["--single-transaction", "--file=-"]);

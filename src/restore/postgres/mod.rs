@@ -2,6 +2,7 @@
 //! then beside it first, so that the old database stays until the new one is whole, and afterwards under
 //! another name. What was half made is taken away again.
 
+pub mod address;
 pub mod count;
 pub mod feed;
 mod prepare;
@@ -9,17 +10,17 @@ pub mod roles;
 pub mod select;
 pub mod target;
 
+pub use crate::restore::postgres::address::TargetError;
 pub use crate::restore::postgres::select::{Named, Selection};
-pub use crate::restore::postgres::target::TargetError;
 
-use crate::model::postgres::DumpFacts;
+use crate::model::postgres::{DumpFacts, Schema};
 use crate::model::tree::{Node, NodeKind};
 use crate::repository::{Reader, RepositoryError};
 use crate::restore::ContentStream;
 use crate::restore::postgres::prepare::{Into, Prepared, check, make};
 use crate::source::postgres::archive::{ArchiveError, Entry, Scanner};
 use crate::source::postgres::connection::Connection;
-use crate::source::postgres::{GLOBALS, PLAIN, PostgresError};
+use crate::source::postgres::{GLOBALS, PLAIN, PostgresError, schema_name};
 use crate::source::program::ProgramError;
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -211,7 +212,21 @@ pub async fn text(reader: &Reader, root: &Node, name: &str) -> Result<String, Re
     .await
 }
 
-async fn waiting<T: Send + 'static>(
+/// The schema that is stored beside a dump.
+pub async fn schema(
+    facts: &DumpFacts,
+    reader: &Reader,
+    root: &Node,
+) -> Result<Schema, RestoreError> {
+    let name = schema_name(&facts.server.database);
+    let text = text(reader, root, &name).await?;
+    serde_json::from_str(&text).map_err(|cause| RestoreError::Io {
+        doing: format!("understand `{name}` of the backup"),
+        cause: cause.into(),
+    })
+}
+
+pub(crate) async fn waiting<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, RestoreError> + Send + 'static,
 ) -> Result<T, RestoreError> {
     let done = tokio::task::spawn_blocking(work).await;
@@ -247,15 +262,20 @@ fn finish(
             .notes
             .extend(target::settings(&prepared.connection, &prepared.settings));
     }
+    let (name, made) = (request.target.database(), prepared.connection.database());
+    let named = match &prepared.into {
+        Into::There => Ok(()),
+        Into::New => target::rename(&request.target, made, name),
+        Into::Beside { aside } => target::swap(&request.target, name, made, aside),
+    };
+    if let Err(cause) = named {
+        let words = format!(
+            "what was restored is whole, in the database {made}, and could not get the name {name}: {}",
+            chain(&cause)
+        );
+        return Err(RestoreError::Refused(words));
+    }
     if let Into::Beside { aside } = prepared.into {
-        let (old, new) = (request.target.database(), prepared.connection.database());
-        if let Err(cause) = target::swap(&request.target, old, new, &aside) {
-            let words = format!(
-                "{old} could not be renamed, so it is as it was; what was restored is whole, in the database {new}: {}",
-                chain(&cause)
-            );
-            return Err(RestoreError::Refused(words));
-        }
         report.aside = Some(aside);
     }
     Ok(report)

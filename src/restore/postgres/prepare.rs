@@ -39,7 +39,7 @@ pub(crate) struct Prepared {
 pub(crate) enum Into {
     /// A database that was there; a failure leaves it as it was when one job does all.
     There,
-    /// A database that was made for it under its final name.
+    /// A database that was made for it, and gets the target's name at the end.
     New,
     /// A database that was made beside the target's, which gets the name `aside` at the end.
     Beside { aside: String },
@@ -151,8 +151,9 @@ pub(crate) fn make(request: &Request, checked: Checked) -> Result<Prepared, Rest
         notes.push(format!("made the roles {}", listed(new_roles.new.iter())));
     }
     let connection = match &into {
-        Into::There | Into::New => target,
-        Into::Beside { .. } => {
+        Into::There => target,
+        // Under its own name stands only what is whole.
+        Into::New | Into::Beside { .. } => {
             let beside = target::name_beside(target.database(), &format!("_ccb_{}", request.mark));
             target.to_database(&beside)
         }

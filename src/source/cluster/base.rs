@@ -270,6 +270,7 @@ fn facts(state: &State, server: Server, client: String) -> Result<Facts, SourceE
         segment_bytes: server.segment_bytes,
         checksums_verified: server.checksums.then_some(true),
         server_version: server.version,
+        superuser: server.superuser,
         backup_label: label,
     };
     let value = serde_json::to_value(base).map_err(|e| SourceError::Refused(e.to_string()))?;

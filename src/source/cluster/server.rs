@@ -22,6 +22,8 @@ pub struct Server {
     pub segment_bytes: SegmentBytes,
     /// Whether its pages have checksums.
     pub checksums: bool,
+    /// The role that `initdb` made.
+    pub superuser: Option<String>,
     /// Whether it archives its WAL: `on`, `off`, `always`.
     pub archive_mode: String,
     /// Whether it is a standby.
@@ -40,6 +42,7 @@ const QUESTION: &str = "SELECT json_build_object(
   'system', (SELECT system_identifier::text FROM pg_control_system()),
   'segment_bytes', (SELECT setting::bigint FROM pg_settings WHERE name = 'wal_segment_size'),
   'checksums', current_setting('data_checksums') = 'on',
+  'superuser', (SELECT rolname FROM pg_roles WHERE oid = 10),
   'archive_mode', current_setting('archive_mode'),
   'in_recovery', pg_is_in_recovery(),
   'tablespaces', (SELECT coalesce(json_agg(spcname ORDER BY spcname), '[]'::json) FROM pg_tablespace

@@ -6,7 +6,6 @@ use crate::model::postgres::{DumpFacts, FACTS_KEY, Schema, ServerFacts};
 use crate::model::secret::Secret;
 use crate::model::strategy::{DumpFormat, PostgresSource};
 use crate::model::tree::Found;
-use crate::source::postgres::archive::Scanner;
 use crate::source::postgres::connection::Connection;
 use crate::source::postgres::held::{CUSTOM, Held, PLAIN, Reading};
 use crate::source::postgres::{facts, globals, patterns, programs, schema};
@@ -82,7 +81,8 @@ pub fn dump(request: Request) -> Result<Capture, SourceError> {
     })
 }
 
-fn program(
+/// `pg_dump` of what the plan file asks for.
+pub(crate) fn program(
     connection: &Connection,
     spec: &PostgresSource,
     format: DumpFormat,
@@ -242,19 +242,7 @@ impl Shared {
         let known = self.state().dumped.as_mut().and_then(|d| d.schema.take());
         let schema = match known {
             Some(schema) => schema,
-            None => {
-                let mut stream = self.run(schema_only)?;
-                let mut scanner = Scanner::default();
-                let mut buffer = vec![0; 1 << 16];
-                loop {
-                    match stream.read(&mut buffer)? {
-                        0 => break,
-                        len => scanner.feed(&buffer[..len]).map_err(io::Error::other)?,
-                    }
-                }
-                let archive = scanner.finish().map_err(io::Error::other)?;
-                schema::schema(&archive.entries)
-            }
+            None => schema::read(self.run(schema_only)?)?,
         };
         Ok(Box::new(Cursor::new(serde_json::to_vec(&schema)?)))
     }

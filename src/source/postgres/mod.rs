@@ -7,6 +7,7 @@ mod dump;
 pub mod facts;
 mod globals;
 mod held;
+mod live;
 mod patterns;
 mod plain;
 pub mod programs;
@@ -14,6 +15,7 @@ pub mod schema;
 
 pub use crate::source::postgres::dump::{GLOBALS, Request, dump, schema_name};
 pub use crate::source::postgres::held::{CUSTOM, Held, PLAIN, Reading};
+pub use crate::source::postgres::live::live;
 
 use crate::source::postgres::archive::ArchiveError;
 use crate::source::program::ProgramError;

@@ -3,14 +3,17 @@
 //! of everything else stands a digest. What can not be parsed is compared as text; it never fails a backup.
 
 use crate::model::postgres::{Object, Schema, table_name};
-use crate::source::postgres::archive::Entry;
+use crate::source::postgres::archive::{Entry, Scanner};
 use sqlparser::ast::{ColumnDef, Statement};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Place;
+use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+/// So much is read at once.
+const READ_LEN_BYTES: usize = 64 << 10;
 /// Longer definitions are not parsed: nobody reads them in a difference.
 const PARSED_MAX_BYTES: usize = 256 << 10;
 /// Longer ones are not kept as text.
@@ -63,6 +66,20 @@ pub fn schema(entries: &[Entry]) -> Schema {
         }
     }
     Schema { objects }
+}
+
+/// The schema of an archive, read to its end.
+pub fn read(mut archive: impl Read) -> io::Result<Schema> {
+    let mut scanner = Scanner::default();
+    let mut buffer = vec![0; READ_LEN_BYTES];
+    loop {
+        match archive.read(&mut buffer)? {
+            0 => break,
+            len => scanner.feed(&buffer[..len]).map_err(io::Error::other)?,
+        }
+    }
+    let archive = scanner.finish().map_err(io::Error::other)?;
+    Ok(schema(&archive.entries))
 }
 
 /// `TABLE public.users`, `INDEX public.users_email_idx`, `EXTENSION pgcrypto`.

@@ -3,7 +3,9 @@
 
 mod base;
 mod crc32c;
+mod restore_test;
 mod wal;
 
 pub use base::base;
+pub use restore_test::{BaseTest, restore_test};
 pub use wal::{Around, wal};

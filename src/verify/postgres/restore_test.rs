@@ -8,11 +8,11 @@ use crate::model::tree::Node;
 use crate::repository::Reader;
 use crate::restore::postgres::{Stored, count, feed, file, roles, target, text};
 use crate::source::postgres::connection::Connection;
-use crate::source::postgres::{GLOBALS, PLAIN, PostgresError, schema_name};
-use crate::verify::postgres::facts_of;
+use crate::source::postgres::{GLOBALS, PLAIN, PostgresError};
 use crate::verify::postgres::server::{Make, Server};
+use crate::verify::postgres::{facts_of, stored_schema};
 use crate::verify::temporary::{TemporaryDirectory, remove_stale};
-use crate::verify::{Against, Finding, chain};
+use crate::verify::{Against, Finding, chain, waiting};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -130,7 +130,7 @@ async fn test(
         .map_err(|e| chain(&e))?;
     let dump = dump.ok_or_else(|| format!("`{}` is not in it", facts.file))?;
     found.jobs = restore(server, &connection, facts, dump).await?;
-    let schema = schema(reader, root, facts).await?;
+    let schema = stored_schema(facts, reader, root).await?;
     let facts = facts.clone();
     let (filled, words) = waiting(move || look(&connection, &facts, &schema)).await?;
     *found = Found {
@@ -209,12 +209,6 @@ async fn restore(
     Ok(jobs)
 }
 
-async fn schema(reader: &Reader, root: &Node, facts: &DumpFacts) -> Result<Schema, String> {
-    let name = schema_name(&facts.server.database);
-    let text = text(reader, root, &name).await.map_err(|e| chain(&e))?;
-    serde_json::from_str(&text).map_err(|e| format!("read `{name}`: {e}"))
-}
-
 /// Constraints, sequences and large objects of a database.
 #[derive(Debug, Deserialize)]
 struct Looked {
@@ -235,7 +229,7 @@ struct Owned {
 const LOOK: &str = "
 SELECT json_build_object(
   'constraints', (SELECT count(*) FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace
-                  WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'),
+                  WHERE c.contype <> 'n' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'),
   'not_validated', (SELECT count(*) FROM pg_constraint WHERE NOT convalidated),
   'large_objects', (SELECT count(*) FROM pg_largeobject_metadata),
   'owned', (SELECT coalesce(json_agg(json_build_object(
@@ -314,11 +308,4 @@ const LOOK_LIMIT: Duration = Duration::from_secs(3600);
 fn free_bytes(path: &Path) -> std::io::Result<u64> {
     let stat = rustix::fs::statvfs(path)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
-}
-
-async fn waiting<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, String> + Send + 'static,
-) -> Result<T, String> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(format!("the test ended in the middle: {error}")))
 }

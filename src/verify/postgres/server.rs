@@ -7,10 +7,11 @@
 
 use crate::source::postgres::connection::Connection;
 use crate::source::postgres::programs;
+use crate::verify::postgres::user::{User, unprivileged};
 use crate::verify::temporary::TemporaryDirectory;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, chown, lchown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -20,11 +21,10 @@ use std::time::{Duration, Instant};
 pub const SUPERUSER: &str = "postgres";
 /// How long a server may take to answer.
 const START_LIMIT: Duration = Duration::from_secs(120);
+/// How long it may take to recover: some segments, and the checkpoint at their end.
+const RECOVERY_LIMIT: Duration = Duration::from_secs(3600);
 /// Longest path of a socket that systems take.
 const SOCKET_PATH_MAX: usize = 100;
-/// Users that a server may run as when ccb runs as root, which PostgreSQL refuses; the first that there is.
-const UNPRIVILEGED: &[&str] = &["postgres", "nobody"];
-
 /// Ends the server when the input is closed.
 const KEEPER: &str = r#"
 exec 3<&0
@@ -56,6 +56,12 @@ shared_preload_libraries = ''
 log_statement = none
 ";
 
+/// For the files of another server: no sessions while it recovers, and room for all that it had prepared.
+const SETTINGS_OF_FILES: &str = "\
+hot_standby = off
+max_prepared_transactions = 1000
+";
+
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
@@ -64,6 +70,10 @@ pub enum ServerError {
         "PostgreSQL's server is not installed here, in version {0} or newer: a restore test needs `initdb` and `postgres`"
     )]
     NotInstalled(u32),
+    #[error(
+        "PostgreSQL {0} is not installed here: a restore test of a base backup needs the server of that very version"
+    )]
+    NotThatVersion(u32),
     #[error(
         "ccb runs as root, and there is no user `postgres` or `nobody` to run a test server as"
     )]
@@ -82,8 +92,8 @@ pub enum ServerError {
     },
     #[error("`{program}` failed: {said}")]
     Failed { program: &'static str, said: String },
-    #[error("the test server did not answer within {} s: {said}", START_LIMIT.as_secs())]
-    Silent { said: String },
+    #[error("the test server did not answer within {} s: {said}", limit.as_secs())]
+    Silent { limit: Duration, said: String },
 }
 
 /// How the server is made.
@@ -102,6 +112,7 @@ pub struct Server {
     running: Running,
     directory: TemporaryDirectory,
     bin: PathBuf,
+    superuser: String,
 }
 
 struct Running {
@@ -118,14 +129,8 @@ impl Server {
             .find(|(major, _)| *major >= make.major);
         let (_, bin) = fits.ok_or(ServerError::NotInstalled(make.major))?;
         let folder = directory.path();
-        if folder.as_os_str().len() > SOCKET_PATH_MAX - ".s.PGSQL.5432".len() {
-            return Err(ServerError::PathTooLong(folder.to_path_buf()));
-        }
-        let user = user()?;
+        let user = make_ready(folder)?;
         let user = user.as_ref();
-        if let Some(user) = user {
-            give(folder, user)?;
-        }
         let data = folder.join("data");
         initdb(&bin, &data, make, user)?;
         let settings = format!(
@@ -137,20 +142,63 @@ impl Server {
             .open(data.join("postgresql.conf"))
             .and_then(|mut file| file.write_all(settings.as_bytes()));
         appended.map_err(io_error("write the test server's settings"))?;
-        let running = Running::spawn(&bin, folder, &data, user)?;
+        let running = Running::spawn(&bin, folder, &[], user)?;
         let mut server = Self {
             running,
             directory,
             bin,
+            superuser: SUPERUSER.to_owned(),
         };
-        server.wait()?;
+        server.wait(START_LIMIT)?;
+        Ok(server)
+    }
+
+    /// Starts a server on `data` in `directory`, which was another server's. Of that one's settings only those count
+    /// that say how it recovers; it is waited for until it has.
+    pub fn of_files(
+        directory: TemporaryDirectory,
+        major: u32,
+        superuser: String,
+    ) -> Result<Self, ServerError> {
+        let mut installed = programs::installed("postgres").into_iter();
+        let bin = installed.find(|(found, _)| *found == major);
+        let (_, bin) = bin.ok_or(ServerError::NotThatVersion(major))?;
+        let folder = directory.path();
+        let user = make_ready(folder)?;
+        let user = user.as_ref();
+        if let Some(user) = user {
+            give_all(&folder.join("data"), user)?;
+        }
+        let at = folder.display();
+        let settings = format!(
+            "{SETTINGS}{SETTINGS_OF_FILES}unix_socket_directories = '{at}'\nhba_file = '{at}/hba'\nident_file = '{at}/ident'\n"
+        );
+        let files = [
+            ("settings", settings.as_str()),
+            ("hba", "local all all trust\n"),
+            ("ident", ""),
+        ];
+        for (name, text) in files {
+            let written = fs::write(folder.join(name), text);
+            written.map_err(io_error("write the test server's settings"))?;
+        }
+        let own = format!("config_file={at}/settings");
+        let running = Running::spawn(&bin, folder, &["-c", &own], user)?;
+        let mut server = Self {
+            running,
+            directory,
+            bin,
+            superuser,
+        };
+        server.wait(RECOVERY_LIMIT)?;
         Ok(server)
     }
 
     /// How its databases are reached.
     pub fn connection(&self, database: &str) -> Connection {
         let folder = self.directory.path().to_string_lossy();
-        Connection::local(&folder, SUPERUSER, database).with_programs_of(Some(self.bin.clone()))
+        Connection::local(&folder, &self.superuser, database)
+            .with_programs_of(Some(self.bin.clone()))
     }
 
     /// A place for files beside its data.
@@ -163,7 +211,7 @@ impl Server {
         last_lines(self.directory.path())
     }
 
-    fn wait(&mut self) -> Result<(), ServerError> {
+    fn wait(&mut self, limit: Duration) -> Result<(), ServerError> {
         let started = Instant::now();
         let pid = self.directory.path().join("data/postmaster.pid");
         loop {
@@ -186,8 +234,9 @@ impl Server {
                     said: self.said(),
                 });
             }
-            if started.elapsed() > START_LIMIT {
-                return Err(ServerError::Silent { said: self.said() });
+            if started.elapsed() > limit {
+                let said = self.said();
+                return Err(ServerError::Silent { limit, said });
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -207,7 +256,7 @@ impl Running {
     fn spawn(
         bin: &Path,
         folder: &Path,
-        data: &Path,
+        arguments: &[&str],
         user: Option<&User>,
     ) -> Result<Self, ServerError> {
         let log =
@@ -220,7 +269,8 @@ impl Running {
             .args(["-c", KEEPER, "sh"])
             .arg(bin.join("postgres"))
             .arg("-D")
-            .arg(data)
+            .arg(folder.join("data"))
+            .args(arguments)
             .current_dir(folder)
             .stdin(Stdio::piped())
             .stdout(log)
@@ -299,41 +349,46 @@ fn clean(command: &mut Command, user: Option<&User>) {
     }
 }
 
-/// A user of this machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct User {
-    pub(crate) name: &'static str,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-}
-
-/// Whom the server runs as when ccb runs as root, which PostgreSQL refuses; nobody where it does not, or where
-/// there is no such user.
-pub(crate) fn unprivileged() -> Option<User> {
-    if !rustix::process::geteuid().is_root() {
-        return None;
-    }
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let user = |name: &&'static str| {
-        let line = passwd
-            .lines()
-            .find(|line| line.split(':').next() == Some(name))?;
-        let mut fields = line.split(':').skip(2);
-        Some(User {
-            name,
-            uid: fields.next()?.parse().ok()?,
-            gid: fields.next()?.parse().ok()?,
-        })
-    };
-    UNPRIVILEGED.iter().find_map(user)
-}
-
 /// Whom the server runs as, when that is not who runs ccb.
 fn user() -> Result<Option<User>, ServerError> {
     match rustix::process::geteuid().is_root() {
         true => unprivileged().map(Some).ok_or(ServerError::NoUser),
         false => Ok(None),
     }
+}
+
+/// Makes sure that the server can work in `folder`; gives back whom it runs as.
+fn make_ready(folder: &Path) -> Result<Option<User>, ServerError> {
+    if folder.as_os_str().len() > SOCKET_PATH_MAX - ".s.PGSQL.5432".len() {
+        return Err(ServerError::PathTooLong(folder.to_path_buf()));
+    }
+    let user = user()?;
+    if let Some(user) = &user {
+        give(folder, user)?;
+    }
+    Ok(user)
+}
+
+/// Gives everything in `data` to the server's user.
+fn give_all(data: &Path, user: &User) -> Result<(), ServerError> {
+    let give = |path: &Path| lchown(path, Some(user.uid), Some(user.gid));
+    let mut folders = vec![data.to_path_buf()];
+    let mut given = give(data);
+    while let (Some(folder), true) = (folders.pop(), given.is_ok()) {
+        given = fs::read_dir(&folder).and_then(|entries| {
+            for entry in entries {
+                let entry = entry?;
+                give(&entry.path())?;
+                if entry.file_type()?.is_dir() {
+                    folders.push(entry.path());
+                }
+            }
+            Ok(())
+        });
+    }
+    given.map_err(io_error(
+        "give the restored files to the test server's user",
+    ))
 }
 
 /// Gives the directory to the server's user, who must be able to get to it.

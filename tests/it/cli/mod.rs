@@ -1,5 +1,6 @@
 //! Tests of `cli`: the program itself, as a person runs it.
 
+mod base_test;
 mod bucket;
 mod events;
 mod faults;
@@ -8,6 +9,7 @@ mod locks;
 mod looking;
 mod notify;
 mod point_in_time;
+mod point_in_time_trouble;
 mod postgres;
 mod prune;
 mod reading;
@@ -18,6 +20,7 @@ mod round_trip;
 mod started;
 mod trouble;
 mod wal;
+mod wal_trouble;
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -528,3 +528,106 @@ fn restores(test: &Path) -> bool {
         .map(title)
         .any(|title| String::from_utf8_lossy(&title).contains("COPY"))
 }
+
+#[test]
+fn two_dumps_and_the_live_database_are_compared_down_to_columns() {
+    let cluster = Cluster::start();
+    cluster.create("lab", LAB);
+    let folder = given_for(&cluster, &["lab"]);
+    let at = folder.path();
+    run(at, 0, &["backup", "plan.kdl", "lab"]);
+    let sources = ["plan", "plan.kdl", "--sources"];
+    let same = run(at, 0, &sources);
+    assert!(
+        !same.contains("CCB223") && !same.contains("CCB220"),
+        "{same}"
+    );
+
+    let changes = "DROP MATERIALIZED VIEW totals;
+        ALTER TABLE orders ADD COLUMN paid boolean NOT NULL DEFAULT false, ALTER COLUMN total TYPE numeric(14, 2);
+        DROP TABLE empty; CREATE TABLE products (id int PRIMARY KEY, name text);
+        DELETE FROM scratch; INSERT INTO bare SELECT; UPDATE users SET feels = 'sad' WHERE id = 7";
+    cluster.sql("lab", changes);
+    let drift = run(at, 0, &sources);
+    for line in [
+        "+ TABLE public.products (2 columns)",
+        "- TABLE public.empty (1 column)",
+        "~ TABLE public.orders: ~ total: NUMERIC(12,2) -> NUMERIC(14,2); + paid BOOLEAN DEFAULT false NOT NULL",
+    ] {
+        assert!(drift.contains(line), "{line}\n{drift}");
+    }
+    let json = run(at, 0, &[&sources[..], &["--json"]].concat());
+    assert!(
+        json.contains("ccb restore FILE lab --table public.empty"),
+        "{json}"
+    );
+    // Looking is asked for, every time.
+    let unasked = run(at, 0, &["plan", "plan.kdl"]);
+    assert!(!unasked.contains("CCB223"), "{unasked}");
+
+    run(at, 0, &["backup", "plan.kdl", "lab"]);
+    let diff = run(at, 0, &["diff", "plan.kdl", "latest~1", "latest"]);
+    for line in [
+        "In the schema:",
+        "+ TABLE public.products (2 columns)",
+        "- TABLE public.empty (1 column)",
+        "In the rows:",
+        "~ public.bare: 3 -> 4 rows",
+        "~ public.scratch: 1 -> 0 rows",
+        "~ public.users: 100 rows, others than before",
+    ] {
+        assert!(diff.lines().any(|found| found == line), "{line}\n{diff}");
+    }
+    let json = run(at, 0, &["diff", "plan.kdl", "latest~1", "latest", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let orders = json["schema"].as_array().expect("a list").iter();
+    let mut orders = orders.filter(|one| one["object"] == "TABLE public.orders");
+    let orders = orders.next().expect("it changed");
+    assert_eq!(orders["how"], "changed");
+    assert_eq!(
+        orders["columns"][1]["after"],
+        "BOOLEAN DEFAULT false NOT NULL"
+    );
+    assert!(!run(at, 0, &sources).contains("CCB223"));
+}
+
+#[test]
+fn a_table_that_is_expected_and_absent_is_found_before_the_backup_and_only_when_asked_to_look() {
+    let cluster = Cluster::start();
+    cluster.create("lab", LAB);
+    cluster.sql("lab", "ALTER TABLE users RENAME TO people");
+    let folder = given_for(&cluster, &["lab"]);
+    let at = folder.path();
+    let plan = fs::read_to_string(at.join("plan.kdl")).expect("read");
+    // Whatever the server is reached through leaves a mark.
+    let via = at.join("via");
+    fs::write(&via, "#!/bin/sh\n: > \"${0%/*}/mark\"\nexec \"$@\"\n").expect("written");
+    fs::set_permissions(&via, fs::Permissions::from_mode(0o755)).expect("set");
+    let through = format!("database \"lab\"\n        via {via:?}");
+    let plan = plan
+        .replace("database \"lab\"", &through)
+        .replace("\"development\"", "\"staging\"");
+    fs::write(at.join("plan.kdl"), plan).expect("written");
+    let mark = at.join("mark");
+    let (_, unasked) = outcome(&mut ccb_in(at, &["plan", "plan.kdl"]));
+    assert!(!mark.exists() && !unasked.contains("CCB220"), "{unasked}");
+    let (code, asked) = outcome(&mut ccb_in(at, &["plan", "plan.kdl", "--sources"]));
+    assert!(mark.exists(), "{asked}");
+    assert_eq!(code, Some(4), "{asked}");
+    let missing = "component.lab lacks table \"users\", before the backup is made";
+    assert!(
+        asked.contains("CCB220 tables-missing") && asked.contains(missing),
+        "{asked}"
+    );
+    // What is made all the same fails its check, so that nothing older is forgotten for it.
+    let made = run(at, 6, &["apply", "plan.kdl", "--auto-approve"]);
+    assert!(made.contains("the dump lacks table \"users\""), "{made}");
+
+    drop(cluster);
+    let (code, down) = outcome(&mut ccb_in(at, &["plan", "plan.kdl", "--sources"]));
+    assert!(
+        down.contains("Warning: component.lab could not be looked at"),
+        "{down}"
+    );
+    assert_ne!(code, Some(1), "the plan stands without: {down}");
+}

@@ -1,7 +1,8 @@
 //! The README's tour is what the commands print: its `console` blocks are run in a folder of their own, in order,
-//! on a fixed day, and compared. `CCB_BLESS=1` writes what they print. Ids, times of day, sizes and durations
+//! on a fixed day, and compared; those that say `postgres` with a server of their own. `CCB_BLESS=1` writes what they print. Ids, times of day, sizes and durations
 //! differ from run to run and are not compared.
 
+use crate::support::postgres::{Cluster, SUPERUSER};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -22,23 +23,53 @@ struct Step {
 
 #[test]
 fn the_readme_shows_what_the_commands_print() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let text = fs::read_to_string(&path).expect("the README is there");
     let folder = tempfile::tempdir().expect("a temporary folder");
     copy_plans(folder.path());
+    let count = tour("```console\n", folder.path(), &[], &|line| line);
+    assert!(count >= 10, "the tour has {count} commands");
+}
+
+#[test]
+fn the_readme_shows_what_the_commands_print_of_a_database() {
+    let cluster = Cluster::start();
+    cluster.create("shop", SHOP);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let host = cluster.host().to_owned();
+    let as_usual = |line: String| line.replace(&host, "/run/postgresql");
+    let env = [("PGHOST", host.as_str()), ("PGUSER", SUPERUSER)];
+    let count = tour("```console postgres\n", folder.path(), &env, &as_usual);
+    assert!(count >= 5, "the tour has {count} commands");
+}
+
+/// The database of the tour.
+const SHOP: &str = "CREATE TABLE customers (id int PRIMARY KEY, name text NOT NULL);
+    CREATE TABLE orders (id int PRIMARY KEY, customer int NOT NULL REFERENCES customers, total numeric(10, 2));
+    INSERT INTO customers SELECT n, 'customer ' || n FROM generate_series(1, 100) n;
+    INSERT INTO orders SELECT n, 1 + n % 100, n / 4.0 FROM generate_series(1, 1000) n;";
+
+/// Runs the blocks of the README that begin so, in a folder, and compares; gives how many commands there were.
+fn tour(
+    fence: &str,
+    folder: &Path,
+    env: &[(&str, &str)],
+    as_usual: &dyn Fn(String) -> String,
+) -> usize {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let text = fs::read_to_string(&path).expect("the README is there");
     let clock = Clock::fixed();
     let mut written = String::new();
     let mut wrong = Vec::new();
     let mut count = 0;
-    for (number, part) in text.split("```console\n").enumerate() {
+    for (number, part) in text.split(fence).enumerate() {
         if number == 0 {
             written.push_str(part);
             continue;
         }
         let (block, rest) = part.split_once("```").expect("the block ends");
-        written.push_str("```console\n");
+        written.push_str(fence);
         for step in steps(block) {
-            let printed = clock.run(folder.path(), &step.command);
+            let printed = clock.run(folder, &step.command, env);
+            let printed: Vec<String> = printed.into_iter().map(as_usual).collect();
             count += 1;
             let same = plain(&printed) == plain(&step.printed);
             if !same {
@@ -63,14 +94,14 @@ fn the_readme_shows_what_the_commands_print() {
     }
     if std::env::var_os("CCB_BLESS").is_some() {
         fs::write(&path, written).expect("written");
-        return;
+        return count;
     }
-    assert!(count >= 10, "the tour has {count} commands");
     assert!(
         wrong.is_empty(),
         "CCB_BLESS=1 writes it:\n{}",
         wrong.join("\n")
     );
+    count
 }
 
 fn copy_plans(folder: &Path) {
@@ -131,7 +162,7 @@ impl Clock {
     }
 
     /// What the command prints on both streams, as a terminal would show it.
-    fn run(&self, folder: &Path, command: &str) -> Vec<String> {
+    fn run(&self, folder: &Path, command: &str, env: &[(&str, &str)]) -> Vec<String> {
         let program = Path::new(env!("CARGO_BIN_EXE_ccb"));
         let programs = program.parent().expect("it lies in a folder");
         let path = std::env::var("PATH").unwrap_or_default();
@@ -145,6 +176,7 @@ impl Clock {
             .env("CCB_STATE_DIR", folder.join("state"))
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
             .env("NO_FAKE_STAT", "1")
+            .envs(env.iter().copied())
             .output()
             .expect("faketime can be started; tests/run installs it");
         let printed = [output.stdout, output.stderr].concat();

@@ -3,14 +3,16 @@
 use crate::support::plan::sunday;
 use crate::support::strategy::{at, bucket, daily, database, directory, keep, name, sound};
 use ccb::model::ids::Address;
+use ccb::model::postgres::drift::drift;
+use ccb::model::postgres::{Object, Schema};
 use ccb::model::strategy::{
-    Component, DestinationKind, EnvUse, Export, ExportKind, FilesSource, Hook, HookWhen, Keep,
-    Level, Method, Minimum, Pick, Place, PostgresSource, Preset, RestoreInto, RestoreTest,
-    SecretRef, SourceFile, SourceSpec, SslMode, Strategy, Symlinks, Timing, Waiver,
+    Component, ContentsCheck, DestinationKind, EnvUse, Export, ExportKind, FilesSource, Hook,
+    HookWhen, Keep, Level, Method, Minimum, Pick, Place, PostgresSource, Preset, RestoreInto,
+    RestoreTest, SecretRef, SourceFile, SourceSpec, SslMode, Strategy, Symlinks, Timing, Waiver,
 };
-use ccb::model::units::{Day, Period, Weekday};
+use ccb::model::units::{Day, Percent, Period, Weekday};
 use ccb::plan::Finding;
-use ccb::plan::check::{Surroundings, check_strategy};
+use ccb::plan::check::{Live, Surroundings, check_strategy};
 
 pub(crate) type Bend = fn(&mut Strategy);
 
@@ -537,12 +539,54 @@ fn facts_about_the_machine_come_from_the_caller() {
     let around = Surroundings {
         unignored_in_git: [name("primary"), name("offsite")].into(),
         stale_runbook: Some("RUNBOOK.md".to_owned()),
+        ..Surroundings::default()
     };
     let all = check_strategy(&strategy, &around, sunday());
     assert_eq!(of("CCB109", &all)[0].help, "add ./backups/ to .gitignore");
     assert_eq!(of("CCB109", &all).len(), 1, "a bucket is in no work tree");
     assert_eq!(of("CCB307", &all)[0].help, "ccb runbook FILE > RUNBOOK.md");
     assert_eq!(of("CCB307", &findings(&strategy)), Vec::<&Finding>::new());
+}
+
+#[test]
+fn a_database_that_was_looked_at_is_held_against_what_is_expected_of_it() {
+    let strategy = bent(|s| {
+        db(s).verify.contents = Some(ContentsCheck {
+            counts: true,
+            sizes: true,
+            keys_tolerance: Percent(0),
+            tables: vec!["users".to_owned(), "public.orders".to_owned()],
+        });
+    });
+    let of_tables = |names: &[&str]| Schema {
+        objects: names
+            .iter()
+            .map(|name| (format!("TABLE public.{name}"), Object::default()))
+            .collect(),
+    };
+    let (before, schema) = (of_tables(&["orders", "users"]), of_tables(&["orders"]));
+    let since = Some((sunday().0, drift(&before, &schema)));
+    let around = Surroundings {
+        live: [(name("db"), Live { schema, since })].into(),
+        ..Surroundings::default()
+    };
+    let all = check_strategy(&strategy, &around, sunday());
+    let missing = of("CCB220", &all);
+    assert_eq!(missing.len(), 1);
+    assert!(missing[0].blocks() && missing[0].message.contains("lacks table \"users\""));
+    let drifted = of("CCB223", &all);
+    assert_eq!(drifted.len(), 1);
+    assert!(
+        drifted[0]
+            .message
+            .ends_with(": - TABLE public.users, which the last backup still holds")
+    );
+    assert!(
+        drifted[0]
+            .help
+            .ends_with("ccb restore FILE db --table public.users")
+    );
+    assert_eq!(of("CCB220", &findings(&strategy)), Vec::<&Finding>::new());
 }
 
 #[test]

@@ -331,6 +331,35 @@ async fn a_restore_that_fails_in_the_middle_leaves_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_goes_away_in_the_middle_leaves_no_database_of_that_name_and_what_it_left_is_told()
+ {
+    let cluster = Cluster::start();
+    // Quick to dump, and for ever to restore.
+    let slow = "CREATE FUNCTION slow(text) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true';
+        CREATE TABLE big (a text CHECK (slow(a))); INSERT INTO big VALUES ('1');
+        CREATE OR REPLACE FUNCTION slow(text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS
+            'BEGIN PERFORM pg_sleep(100000); RETURN true; END';";
+    cluster.create("slow", slow);
+    let backup = PostgresBackup::of(&cluster, "slow").await;
+    let mut target = Cluster::start();
+    let request = into(&target, "new", &backup);
+    let restoring = tokio::spawn(async move { put_back(&backup, request).await });
+    let copying = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY%'";
+    while target.sql("postgres", copying) == "0" {
+        assert!(!restoring.is_finished(), "it ended by itself");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    target.crash();
+    let said = restoring.await.expect("it ran").expect_err("it is broken");
+    assert!(
+        said.contains("what was half restored is still there, in new_ccb_0f at"),
+        "{said}"
+    );
+    target.start_again();
+    assert_eq!(databases(&target), "new_ccb_0f postgres");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dump_that_is_not_whole_and_one_that_differs_from_its_facts_are_no_restored_database() {
     let cluster = Cluster::start();
     cluster.create("lab", LAB);

@@ -117,7 +117,12 @@ async fn tables_that_are_expected_are_missed_when_they_are_absent_or_have_become
         &check(&earlier, &["users", "invoices", "app.users"], &[]).await,
         "the dump lacks table \"invoices\"",
     );
-    assert!(check(&earlier, &["empty"], &[earlier.facts()]).await.passed);
+    // One that never had rows, and one in partitions, which has none of its own.
+    assert!(
+        check(&earlier, &["empty", "events"], &[earlier.facts()])
+            .await
+            .passed
+    );
     cluster.sql("lab", "TRUNCATE users, orders");
     let backup = PostgresBackup::of(&cluster, "lab").await;
     assert!(check(&backup, &["users"], &[]).await.passed);
@@ -214,6 +219,16 @@ async fn what_this_machine_can_not_test_is_told_apart_from_a_bad_dump() {
         facts.server.database_bytes = 1 << 60;
     });
     refused(&try_out(&backup).await, "needs more room than the");
+    let parent = folder();
+    let deep = parent.path().join("d".repeat(80));
+    std::fs::create_dir(&deep).expect("made");
+    let backup = PostgresBackup::of(&cluster, "lab").await;
+    let request = DumpTest {
+        random: 7,
+        parent: deep,
+    };
+    let finding = restore_test(&backup.manifest, &backup.reader, &request).await;
+    refused(&finding, "is too long for a socket");
 }
 
 #[tokio::test(flavor = "multi_thread")]

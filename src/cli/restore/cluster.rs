@@ -2,28 +2,17 @@
 //! for, proves that its WAL is there, and makes a data directory that recovers when it is started.
 
 use crate::cli::args::RestoreArguments;
-use crate::cli::exit::{Exit, Trouble, chain};
+use crate::cli::exit::{Exit, Trouble};
 use crate::cli::holdings::{FoundBackup, Reading};
+use crate::cli::restore::base::{Held, bases, choose, wal_of};
 use crate::cli::{Context, output};
-use crate::model::ids::DestinationName;
 use crate::model::strategy::{Component, Method, SecretRef};
 use crate::model::units::{Size, to_minute};
-use crate::model::wal::{Archive, BaseFacts, Chain, WalFacts};
-use crate::repository::{Holdings, ListedBackup, Repository};
+use crate::model::wal::Chain;
+use crate::repository::ListedBackup;
 use crate::restore::cluster::{Recovery, Until, command_line, restore, settings};
-use crate::restore::wal::WalPlace;
-use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-
-type Held = (DestinationName, Repository, Holdings);
-
-/// A base backup and where it is.
-struct Base<'a> {
-    at: &'a Held,
-    backup: &'a ListedBackup,
-    facts: BaseFacts,
-}
 
 /// Whether a server's files are asked for rather than a dump: a base is named, or there are bases, and a
 /// moment or a directory is, or there is no dump.
@@ -76,7 +65,7 @@ pub async fn run(
     let (base, chain) = choose(component, &held, &wal, arguments)?;
     let until = arguments.time.map_or(Until::End, Until::Time);
     let recovery = Recovery {
-        restore_command: fetch_command(component, arguments, context)?,
+        restore_command: fetch_command(component, &held, arguments, context)?,
         until,
         timeline: chain.timeline,
     };
@@ -117,6 +106,14 @@ pub async fn run(
         Size(report.bytes),
         going(&chain, until)
     ))?;
+    let alone = looked_at(component, &held, arguments);
+    if arguments.from.is_none() && !alone.is_empty() {
+        output::print(&format!(
+            "It looks for WAL at {} alone, as no other destination of component.{} showed a repository.",
+            alone.join(", "),
+            component.name
+        ))?;
+    }
     tell_how_to_start(reading, component, &target)?;
     Ok(Exit::Ok)
 }
@@ -166,156 +163,24 @@ fn tell_how_to_start(
     Ok(())
 }
 
-/// All WAL of the component that is held anywhere that is looked at.
-async fn wal_of(component: &Component, held: &[Held]) -> Result<Vec<WalFacts>, Trouble> {
-    let names = std::iter::once(&component.name).chain(&component.moved_from);
-    let names: Vec<_> = names.cloned().collect();
-    let mut all = Vec::new();
-    for (destination, repository, _) in held {
-        let mut place = WalPlace::new(repository.clone(), names.clone());
-        let facts = place.facts().await.map_err(|e| {
-            Trouble::new(
-                Exit::Error,
-                format!("destination.{destination}: {}", chain(&e)),
-            )
-        })?;
-        all.extend(facts);
+/// The destinations that the server is to look at alone: the one that was asked for, or those that were seen
+/// where others were not. Those could be gone for good, and a recovery that asks them never comes to its end.
+fn looked_at(component: &Component, held: &[Held], arguments: &RestoreArguments) -> Vec<String> {
+    if let Some(from) = &arguments.from {
+        return vec![from.clone()];
     }
-    Ok(all)
-}
-
-/// Base backups of the component, newest first; the copy at the first destination in `store`.
-fn bases<'a>(component: &Component, held: &'a [Held]) -> Vec<Base<'a>> {
-    let order = |name: &DestinationName| {
-        let place = component.store.iter().position(|n| n == name);
-        place.unwrap_or(component.store.len())
-    };
-    let mut all: Vec<Base> = held
-        .iter()
-        .flat_map(|at| at.2.backups.iter().map(move |backup| (at, backup)))
-        .filter(|(_, backup)| {
-            let manifest = &backup.manifest;
-            let is_ours = manifest.component == component.name
-                || component.moved_from.contains(&manifest.component);
-            is_ours && manifest.method == Method::Base && manifest.complete
-        })
-        .filter_map(|(at, backup)| {
-            let facts = BaseFacts::of(&backup.manifest)?;
-            Some(Base { at, backup, facts })
-        })
-        .collect();
-    all.sort_by_key(|base| {
-        let manifest = &base.backup.manifest;
-        (
-            std::cmp::Reverse(manifest.finished),
-            manifest.id,
-            order(&base.at.0),
-        )
-    });
-    all.dedup_by_key(|base| base.backup.manifest.id);
-    all
-}
-
-/// The newest base that leads to where it is to go, and its way there.
-fn choose<'a>(
-    component: &Component,
-    held: &'a [Held],
-    wal: &[WalFacts],
-    arguments: &RestoreArguments,
-) -> Result<(Base<'a>, Chain), Trouble> {
-    let absent = |words: String| Trouble::new(Exit::Absent, words);
-    let all = bases(component, held);
-    let Some(oldest) = all.last().map(|base| base.backup.manifest.finished) else {
-        let words = format!(
-            "there is no base backup of component.{}; `ccb list` shows what there is",
-            component.name
-        );
-        return Err(absent(words));
-    };
-    let wanted = arguments.backup.as_deref().filter(|text| *text != "latest");
-    let mut first_trouble = None;
-    for base in all {
-        let manifest = &base.backup.manifest;
-        let is_meant = wanted.is_none_or(|prefix| manifest.id.to_string().starts_with(prefix));
-        let is_before = arguments.time.is_none_or(|time| manifest.finished <= time);
-        if !is_meant || !is_before {
-            continue;
-        }
-        match way(&base, wal, arguments) {
-            Ok(chain) => return Ok((base, chain)),
-            Err(words) => {
-                first_trouble.get_or_insert(format!(
-                    "from the base {} of {}: {words}",
-                    manifest.id.short(),
-                    to_minute(manifest.started)
-                ));
-            }
-        }
+    let is_seen = |name: &&_| held.iter().any(|(seen, _, _)| seen == *name);
+    let seen: Vec<_> = component.store.iter().filter(is_seen).collect();
+    match seen.len() == component.store.len() {
+        true => Vec::new(),
+        false => seen.into_iter().map(|name| name.to_string()).collect(),
     }
-    Err(absent(match (first_trouble, arguments.time) {
-        (Some(words), _) => words,
-        (None, Some(time)) => format!(
-            "no base backup was finished by {}; the earliest moment that can be restored is {}",
-            exactly(time),
-            exactly(oldest)
-        ),
-        (None, None) => format!(
-            "no base backup begins with `{}`",
-            wanted.unwrap_or_default()
-        ),
-    }))
-}
-
-/// The way from a base to where it is to go, or why there is none.
-fn way(base: &Base, wal: &[WalFacts], arguments: &RestoreArguments) -> Result<Chain, String> {
-    let facts = &base.facts;
-    let (Some(first), Some(last)) = (facts.first_segment(), facts.last_segment()) else {
-        return Err("its manifest names no WAL".to_owned());
-    };
-    let archive = Archive::of(facts.system_identifier, wal)
-        .ok_or_else(|| "none of the WAL that it needs is archived".to_owned())?;
-    let latest = || archive.latest(facts.timeline, facts.stop_lsn);
-    let timeline = arguments.timeline.unwrap_or_else(latest);
-    let chain = archive.chain(&first, timeline).ok_or_else(|| {
-        format!("timeline {timeline} does not go on from it, or its history is not archived")
-    })?;
-    let reached = chain
-        .reaches
-        .and_then(|name| name.number(facts.segment_bytes));
-    let is_consistent =
-        chain.timeline != facts.timeline || reached >= last.number(facts.segment_bytes);
-    let missing = chain.gaps.first().map(|gap| match gap.count {
-        1 => format!("the segment {} is missing", gap.first),
-        n => format!("{n} segments from {} on are missing", gap.first),
-    });
-    if reached.is_none() || !is_consistent {
-        let missing = missing.unwrap_or_else(|| format!("WAL up to {last} is not archived"));
-        return Err(format!("it can not be restored: {missing}"));
-    }
-    let until = chain.until.map_or_else(|| "its end".to_owned(), exactly);
-    match (arguments.time, missing) {
-        (Some(time), Some(missing)) if chain.until < Some(time) => Err(format!(
-            "{missing}, so that no moment after {until} can be reached"
-        )),
-        (Some(time), None) if chain.until < Some(time) => Err(format!(
-            "the archive ends at {until}, before {}; leave --time out to go to its end",
-            exactly(time)
-        )),
-        (None, Some(missing)) => Err(format!(
-            "{missing}, so that its WAL does not lead to the end; --time {until} is the latest moment before"
-        )),
-        _ => Ok(chain),
-    }
-}
-
-/// So that it can be pasted after `--time`.
-fn exactly(time: Timestamp) -> String {
-    time.to_string()
 }
 
 /// The restore_command: this very program, with what it was given.
 fn fetch_command(
     component: &Component,
+    held: &[Held],
     arguments: &RestoreArguments,
     context: &Context,
 ) -> Result<String, Trouble> {
@@ -342,8 +207,8 @@ fn fetch_command(
     words.push(component.name.to_string());
     words.extend(["%f", "%p"].map(str::to_owned));
     words.extend(["--chdir".to_owned(), text(here)?]);
-    if let Some(from) = &arguments.from {
-        words.extend(["--from".to_owned(), from.clone()]);
+    for from in looked_at(component, held, arguments) {
+        words.extend(["--from".to_owned(), from]);
     }
     words.extend(context.global.variables.as_arguments()?);
     Ok(command_line(&words))

@@ -1,0 +1,55 @@
+//! Servers that `ccb restore` made: started beside the original, on a socket of their own, and recovered.
+
+use crate::support::archiving::Archiving;
+use crate::support::postgres::{Cluster, Options};
+use std::fs;
+use std::time::Duration;
+
+/// A directory that is restored by `ccb`, not yet started.
+pub(crate) struct Restored {
+    pub(crate) cluster: Cluster,
+    pub(crate) said: String,
+}
+
+impl Restored {
+    pub(crate) fn of(given: &Archiving, arguments: &[&str]) -> Self {
+        let cluster = Cluster::prepared(&Options::default());
+        fs::remove_dir_all(cluster.data()).unwrap();
+        let to = cluster.data().display().to_string();
+        let all = [&["restore", "plan.kdl", "db", "--to", &to], arguments].concat();
+        let said = given.expect(0, &all);
+        // Beside the original, on a socket of its own.
+        let settings = cluster.data().join("postgresql.auto.conf");
+        let mut text = fs::read_to_string(&settings).unwrap();
+        text += &format!("unix_socket_directories = '{}'\n", cluster.host());
+        fs::write(&settings, text).unwrap();
+        Self { cluster, said }
+    }
+
+    /// Started, and recovered.
+    pub(crate) fn started(mut self) -> Cluster {
+        self.cluster.start_again();
+        wait_for(|| {
+            let asked = self
+                .cluster
+                .try_sql("postgres", "SELECT pg_is_in_recovery()");
+            assert!(asked.status.success(), "{}", self.cluster.log());
+            asked.stdout == b"f\n"
+        });
+        self.cluster
+    }
+}
+
+/// Waits for a condition.
+pub(crate) fn wait_for(mut is_so: impl FnMut() -> bool) {
+    while !is_so() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The server's clock, as `--time` takes it.
+pub(crate) fn moment(cluster: &Cluster) -> String {
+    let now =
+        "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')";
+    cluster.sql("postgres", now)
+}
