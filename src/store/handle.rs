@@ -138,11 +138,22 @@ impl Store {
             .await
     }
 
-    /// See [`Backend::probe`]. Not retried: a second try would need another key.
+    /// See [`Backend::probe`]. Every further attempt has a key of its own: the one before may have written.
     pub async fn probe(&self, key: &Key) -> Result<Probe, StoreError> {
-        let _permit = self.permit().await;
-        self.0.calls[Doing::Probe as usize].fetch_add(1, Relaxed);
-        self.0.backend.probe(key).await
+        self.retrying(Doing::Probe, |attempt| {
+            let fresh = match attempt {
+                1 => Ok(key.clone()),
+                attempt => Key::new(format!("{key}-{attempt}")),
+            };
+            async move {
+                let fresh = fresh.map_err(|cause| {
+                    StoreError::new(Doing::Probe, key, &self.location(), Kind::Other)
+                        .caused_by(cause)
+                })?;
+                self.0.backend.probe(&fresh).await
+            }
+        })
+        .await
     }
 
     async fn retrying<T, F>(&self, doing: Doing, call: impl Fn(u32) -> F) -> Result<T, StoreError>

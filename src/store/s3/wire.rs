@@ -24,7 +24,7 @@ const REQUEST_MAX: Duration = Duration::from_secs(60);
 /// And how slow its bytes may be.
 const BYTES_PER_SECOND_MIN: u64 = 128 << 10;
 /// No answer is longer: packs are shorter, and a page of a listing is.
-const ANSWER_MAX_BYTES: u64 = 1 << 30;
+pub(super) const ANSWER_MAX_BYTES: u64 = 1 << 30;
 /// How long a signature holds.
 const SIGNED_FOR: Duration = Duration::from_secs(600);
 

@@ -145,7 +145,7 @@ fn a_writer_that_may_not_delete_backs_up_and_a_careless_server_is_said() {
     );
     let plan = expect(folder.path(), 0, &["plan", "plan.kdl"]);
     assert!(
-        plan.contains("single"),
+        plan.contains("let no two runs write"),
         "one writer at a time is said: {plan}"
     );
 }
