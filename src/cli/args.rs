@@ -501,6 +501,9 @@ pub struct ApplyArguments {
     /// What is applied.
     #[command(flatten)]
     pub selection: Selection,
+    /// Look at the databases first, as `plan --sources` does: what is missing there may stop the run
+    #[arg(long)]
+    pub sources: bool,
     /// Steps at once, instead of the plan file's
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=64))]
     pub parallelism: Option<u64>,

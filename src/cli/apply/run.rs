@@ -12,7 +12,9 @@ use crate::cli::output::Listener;
 use crate::cli::places::{self, Places};
 use crate::cli::signals::Signals;
 use crate::cli::world::{self, Commands};
-use crate::cli::{Context, around, input, lock, output, plan as planning, process, refresh};
+use crate::cli::{
+    Context, around, input, lock, output, plan as planning, process, refresh, sources,
+};
 use crate::model::holder::Holder;
 use crate::model::ids::{DestinationName, RunId};
 use crate::model::inventory::Inventory;
@@ -208,14 +210,12 @@ impl Run<'_> {
         let base = planning::base(None, &inventory, self.context)?;
         let at = AsOf(world::now());
         let request = &self.job.request;
-        let fresh = planning::make(
-            &self.strategy,
-            base.as_ref(),
-            &inventory,
-            &around::look(&self.strategy),
-            at,
-            request,
-        )?;
+        let mut around = around::look(&self.strategy);
+        if self.job.sources {
+            around.live = sources::look(&self.strategy, &inventory, &places).await;
+        }
+        let (strategy, base) = (&self.strategy, base.as_ref());
+        let fresh = planning::make(strategy, base, &inventory, &around, at, request)?;
         let plan = approval::wanted(self.job, fresh, at)?;
         *lock_of(&self.newest) = Some((plan.clone(), inventory.clone()));
         approval::refuse_violations(self.job, &plan, &self.strategy, self.context)?;

@@ -619,6 +619,11 @@ fn a_table_that_is_expected_and_absent_is_found_before_the_backup_and_only_when_
         asked.contains("CCB220 tables-missing") && asked.contains(missing),
         "{asked}"
     );
+    let stopped = run(at, 4, &["apply", "plan.kdl", "--auto-approve", "--sources"]);
+    assert!(
+        stopped.contains(missing) && !at.join("repository").exists(),
+        "{stopped}"
+    );
     // What is made all the same fails its check, so that nothing older is forgotten for it.
     let made = run(at, 6, &["apply", "plan.kdl", "--auto-approve"]);
     assert!(made.contains("the dump lacks table \"users\""), "{made}");
