@@ -11,9 +11,9 @@ use crate::model::ids::{ComponentName, DestinationName};
 use crate::model::strategy::{Component, Strategy};
 use crate::model::wal::{Archive, SystemId, WalName};
 use crate::plan_file::UnsetEnv;
-use crate::repository::{NamedBy, OpenError, Repository, RepositoryError, WalPut};
+use crate::repository::{NamedBy, OpenError, PackedWal, Repository, RepositoryError, WalPut};
 use crate::restore::wal::WalPlace;
-use crate::source::wal::{self, WalFile};
+use crate::source::wal::{self, OpenWal, WalFileError};
 use crate::store::Kind;
 use bytes::Bytes;
 use std::ffi::OsString;
@@ -101,19 +101,23 @@ impl Job {
 /// Archives one file: it is archived when it is durable at the first destination, and not before. Until then
 /// the server keeps it and tries again.
 async fn push(job: &Job, path: &Path) -> Result<Exit, Trouble> {
-    let file = wal::read(path).map_err(|e| Trouble::from_error(Exit::Error, &e))?;
-    let component = &job.component.name;
+    let failed = |e: WalFileError| Trouble::from_error(Exit::Error, &e);
+    let mut file = wal::open(path).map_err(failed)?;
+    let (name, component) = (file.name, &job.component.name);
     let destination = job.component.store.first().ok_or_else(|| {
         let words = format!("component.{component} is stored nowhere");
         Trouble::new(Exit::Error, words)
     })?;
     let not_archived = |exit: Exit, why: String| {
-        let words = format!("{} is not archived: {why}", file.name);
+        let words = format!("{name} is not archived: {why}");
         Trouble::new(exit, words)
     };
     let repository = job.open(destination).await;
     let repository = repository.map_err(|trouble| not_archived(trouble.exit, trouble.message))?;
-    let kept = keep(&repository, component, path, &file).await;
+    let packed = PackedWal::read(&mut file);
+    let packed = packed.map_err(|e| not_archived(Exit::Error, format!("read it: {e}")))?;
+    file.check_len(packed.len_bytes()).map_err(failed)?;
+    let kept = keep(&repository, component, path, (&file, packed)).await;
     kept.map_err(|e| {
         let why = format!("destination.{destination}: {}", chain(&e));
         not_archived(exit_of(&e), why)
@@ -125,15 +129,14 @@ async fn keep(
     repository: &Repository,
     component: &ComponentName,
     path: &Path,
-    file: &WalFile,
+    (file, packed): (&OpenWal, PackedWal),
 ) -> Result<WalPut, RepositoryError> {
     let (name, system) = (&file.name, file.cluster.0);
     repository
         .accept_wal_of(component, file.cluster, NamedBy::Push)
         .await?;
     keep_history(repository, component, system, path, name).await?;
-    let bytes = file.bytes.clone();
-    repository.put_wal(component, system, name, bytes).await
+    repository.put_wal(component, system, name, packed).await
 }
 
 /// A server that was promoted while it archived nothing never hands over where its timeline came from; without
@@ -153,7 +156,7 @@ async fn keep_history(
     let known = repository.get_wal(component, system, &history).await?;
     if let (None, Ok(file)) = (known, wal::read(&beside)) {
         repository
-            .put_wal(component, system, &history, file.bytes)
+            .put_wal(component, system, &history, PackedWal::of(&file.bytes))
             .await?;
     }
     Ok(())

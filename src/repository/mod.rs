@@ -50,7 +50,7 @@ pub use reader::versions::{PathVersion, Versions, Wanted};
 pub use reader::{BlobSink, Reader};
 pub use rotate::{Rotated, rotate};
 pub use session::{Commit, Draft, Session};
-pub use wal::{ClusterRecord, NamedBy, WalObject, WalPut, WalReader};
+pub use wal::{ClusterRecord, NamedBy, PackedWal, WalObject, WalPut, WalReader};
 pub use writer::{Progress, TreeStats};
 
 use crate::model::ids::RepositoryId;

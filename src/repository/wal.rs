@@ -2,25 +2,25 @@
 //! is all a push does, so that it costs one durable write; no index is read and no lease taken. A WAL backup
 //! takes the files over later, and only then may a prune remove them (schemas/repository.md#wal).
 
+mod packed;
 mod waiting;
+
+pub use packed::PackedWal;
 
 use crate::model::ids::ComponentName;
 use crate::model::wal::{SegmentBytes, SystemId, WalName};
 use crate::repository::format::FormatError;
 use crate::repository::format::config::Operation;
 use crate::repository::format::manifest::{Version, from_json, to_json};
-use crate::repository::format::seal::{ObjectType, PAYLOAD_MAX_BYTES, open, pack, seal_packed};
+use crate::repository::format::seal::{ObjectType, PAYLOAD_MAX_BYTES, open, seal_packed};
 use crate::repository::pipeline::Asker;
 use crate::repository::{Repository, RepositoryError, layout, pipeline};
 use crate::store::{Key, Kind, Put};
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
-/// zstd's level: a server waits for every push, and 1 has most of the ratio of 3.
-const LEVEL: i32 = 1;
-/// Parts of this length are compressed on their own, on all cores.
-const PART_LEN_BYTES: usize = 1 << 20;
 const WHAT: &str = "WAL file";
 
 /// Which cluster a component's WAL is of. The newest of these records counts.
@@ -98,25 +98,29 @@ impl WalReader {
 }
 
 impl Repository {
-    /// Keeps `bytes` as the file `name` of that cluster. Returns when they are durable.
+    /// Keeps `file` as the file `name` of that cluster. Returns when they are durable.
     pub async fn put_wal(
         &self,
         component: &ComponentName,
         system: SystemId,
         name: &WalName,
-        bytes: Bytes,
+        file: PackedWal,
     ) -> Result<WalPut, RepositoryError> {
+        let file = Arc::new(file);
         let key = layout::wal(component, system, name);
-        match self.put_wal_object(&key, bytes.clone()).await {
+        match self.put_wal_object(&key, &file).await {
             Err(RepositoryError::Store(e)) if e.kind == Kind::AlreadyExists => {
                 // The server hands a file over again when it was stopped before it knew the outcome.
                 match self.get_wal_object(&key).await? {
-                    Some(there) if there == bytes => Ok(WalPut::Same),
-                    Some(_) => Err(RepositoryError::OtherWal {
-                        key: key.to_string(),
-                    }),
+                    Some(there) => match file.is(&there) {
+                        Ok(true) => Ok(WalPut::Same),
+                        Ok(false) => Err(RepositoryError::OtherWal {
+                            key: key.to_string(),
+                        }),
+                        Err(cause) => Err(RepositoryError::object(&key, cause)),
+                    },
                     // Removed just now, by a prune.
-                    None => self.put_wal_object(&key, bytes).await.map(|()| WalPut::New),
+                    None => self.put_wal_object(&key, &file).await.map(|()| WalPut::New),
                 }
             }
             put => put.map(|()| WalPut::New),
@@ -191,7 +195,8 @@ impl Repository {
         };
         let number = u32::try_from(after.len()).unwrap_or(u32::MAX - 1) + 1;
         let key = layout::wal_cluster(component, number);
-        match self.put_wal_object(&key, to_json(&record).into()).await {
+        let record = PackedWal::of(&to_json(&record));
+        match self.put_wal_object(&key, &Arc::new(record)).await {
             Err(RepositoryError::Store(e)) if e.kind == Kind::AlreadyExists => Ok(false),
             put => put.map(|()| true),
         }
@@ -240,9 +245,13 @@ impl Repository {
         ))
     }
 
-    async fn put_wal_object(&self, key: &Key, bytes: Bytes) -> Result<(), RepositoryError> {
+    async fn put_wal_object(
+        &self,
+        key: &Key,
+        file: &Arc<PackedWal>,
+    ) -> Result<(), RepositoryError> {
         self.permits(Operation::Write)?;
-        if bytes.len() as u64 > PAYLOAD_MAX_BYTES {
+        if file.len_bytes() > PAYLOAD_MAX_BYTES {
             let cause = FormatError::TooLarge {
                 what: WHAT,
                 limit_bytes: PAYLOAD_MAX_BYTES,
@@ -250,11 +259,8 @@ impl Repository {
             return Err(RepositoryError::object(key, cause));
         }
         let (keys, name, salt) = (self.keys().clone(), key.to_string(), self.random());
-        let sealing = move || {
-            let parts = bytes.chunks(PART_LEN_BYTES).collect();
-            let parts = pipeline::map_in_order(parts, |part| pack(part, LEVEL));
-            seal_packed(&keys, ObjectType::Wal, &name, &parts, salt)
-        };
+        let file = file.clone();
+        let sealing = move || seal_packed(&keys, ObjectType::Wal, &name, file.parts(), salt);
         let sealed = pipeline::on_pool(sealing).await;
         Ok(self.store().put(key, sealed.into(), Put::New).await?)
     }

@@ -26,6 +26,19 @@ pub struct WalFile {
     pub bytes: Bytes,
 }
 
+/// A WAL file that begins as it must, about to be read.
+#[derive(Debug)]
+pub struct OpenWal {
+    /// Which.
+    pub name: WalName,
+    /// The cluster that wrote it.
+    pub cluster: (SystemId, SegmentBytes),
+    /// How long it was when it was opened.
+    pub len_bytes: u64,
+    path: PathBuf,
+    reader: io::Chain<io::Cursor<Vec<u8>>, File>,
+}
+
 /// Why a file can not be taken.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
@@ -61,44 +74,79 @@ pub fn name_of(path: &Path) -> Result<WalName, WalFileError> {
 
 /// Reads the file at `path`, whose name says what it must be.
 pub fn read(path: &Path) -> Result<WalFile, WalFileError> {
+    let mut open = open(path)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(open.len_bytes).unwrap_or(0) + 1);
+    let read = open.read_to_end(&mut bytes);
+    read.map_err(|cause| read_failed(path, cause))?;
+    open.check_len(bytes.len() as u64)?;
+    Ok(WalFile {
+        name: open.name,
+        cluster: open.cluster,
+        bytes: bytes.into(),
+    })
+}
+
+/// Opens the file at `path`, and makes sure that it begins as its name says.
+pub fn open(path: &Path) -> Result<OpenWal, WalFileError> {
     let name = name_of(path)?;
-    let failed = |cause| WalFileError::Read {
-        path: path.to_path_buf(),
-        cause,
-    };
+    let failed = |cause| read_failed(path, cause);
     let mut file = File::open(path).map_err(failed)?;
-    let len = file.metadata().map_err(failed)?.len();
-    let limit = match name.segment() {
-        Some(_) => LEN_MAX_BYTES,
-        None => TEXT_MAX_BYTES,
+    let len_bytes = file.metadata().map_err(failed)?.len();
+    let (limit, begin_len) = match name.segment() {
+        Some(_) => (LEN_MAX_BYTES, HEADER_LEN as u64),
+        None => (TEXT_MAX_BYTES, TEXT_MAX_BYTES),
     };
-    let wrong_length = |len| WalFileError::Length {
-        path: path.to_path_buf(),
-        len,
-    };
-    if len == 0 || len > limit {
-        return Err(wrong_length(len));
+    if len_bytes == 0 || len_bytes > limit {
+        let (path, len) = (path.to_path_buf(), len_bytes);
+        return Err(WalFileError::Length { path, len });
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(len).map_err(|_| wrong_length(len))? + 1);
-    file.read_to_end(&mut bytes).map_err(failed)?;
-    let cluster = match (name, name.segment()) {
-        (_, Some(segment)) => {
-            let header = check_segment(segment, bytes.len() as u64, &bytes)?;
+    let mut begin = Vec::new();
+    let begun = file.by_ref().take(begin_len).read_to_end(&mut begin);
+    begun.map_err(failed)?;
+    let cluster = match name.segment() {
+        Some(segment) => {
+            let header = check_segment(segment, len_bytes, &begin)?;
             (header.system, header.segment_bytes)
         }
-        _ => {
-            if !is_text_of(&name, &bytes) {
-                return Err(WalFileError::Damaged(path.to_path_buf()));
-            }
+        None if !is_text_of(&name, &begin) => {
+            return Err(WalFileError::Damaged(path.to_path_buf()));
+        }
+        None => {
             let beside = cluster_beside(path).map_err(failed)?;
             beside.ok_or_else(|| WalFileError::Unknown(path.to_path_buf()))?
         }
     };
-    Ok(WalFile {
+    Ok(OpenWal {
         name,
         cluster,
-        bytes: bytes.into(),
+        len_bytes,
+        path: path.to_path_buf(),
+        reader: io::Cursor::new(begin).chain(file),
     })
+}
+
+fn read_failed(path: &Path, cause: io::Error) -> WalFileError {
+    WalFileError::Read {
+        path: path.to_path_buf(),
+        cause,
+    }
+}
+
+impl OpenWal {
+    /// Refuses it when another length was read than it had.
+    pub fn check_len(&self, len: u64) -> Result<(), WalFileError> {
+        let path = self.path.clone();
+        match len == self.len_bytes {
+            true => Ok(()),
+            false => Err(WalFileError::Length { path, len }),
+        }
+    }
+}
+
+impl Read for OpenWal {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(buffer)
+    }
 }
 
 fn is_text_of(name: &WalName, bytes: &[u8]) -> bool {

@@ -9,7 +9,7 @@ use crate::model::ids::ComponentName;
 use crate::model::records::ReadError;
 use crate::model::strategy::{Component, Method};
 use crate::model::wal::{BaseFacts, SegmentBytes, SegmentName, SystemId, WalFacts, WalName};
-use crate::repository::{ListedBackup, NamedBy, Repository, RepositoryError, WalObject};
+use crate::repository::{ListedBackup, NamedBy, PackedWal, Repository, RepositoryError, WalObject};
 use crate::restore::wal::{WalPlace, path_of};
 use crate::source::Capture;
 use crate::source::postgres::connection::Connection;
@@ -186,9 +186,8 @@ impl Survey {
                 continue;
             };
             let (system, name) = (file.cluster.0, file.name);
-            let bytes = file.bytes.clone();
             let put = repository
-                .put_wal(&component.name, system, &name, bytes)
+                .put_wal(&component.name, system, &name, PackedWal::of(&file.bytes))
                 .await;
             put.map_err(|cause| StepError::Repository {
                 doing: "keep",

@@ -157,7 +157,7 @@ fn object_aad(header: &[u8], keys: &Keys, name: &str) -> Vec<u8> {
 }
 
 /// Decompresses, taking memory only as data comes, and no more than the limit.
-fn unpack(what: &'static str, packed: &[u8], limit_bytes: u64) -> Result<Vec<u8>, FormatError> {
+pub fn unpack(what: &'static str, packed: &[u8], limit_bytes: u64) -> Result<Vec<u8>, FormatError> {
     let wrong = |cause: std::io::Error| FormatError::malformed(what, cause.to_string());
     let mut out = Vec::new();
     zstd::stream::read::Decoder::with_buffer(packed)

@@ -202,3 +202,34 @@ fn wal_outlives_a_rotation_of_keys_and_a_prune() {
         }
     }
 }
+
+#[test]
+fn what_can_not_be_made_durable_is_not_archived() {
+    let given = Given::new();
+    let name = given.segment(1, 7);
+    let path = format!("data/pg_wal/{name}");
+    for when in ["1", "2"] {
+        let mut push = std::process::Command::new("strace");
+        let inject = format!("inject=fsync:error=EIO:when={when}");
+        push.args([
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            "trace=fsync",
+            "-e",
+            &inject,
+        ]);
+        push.arg(given.at().join("ccb"));
+        push.args(["wal", "push", "plan.kdl", "db", &path]);
+        push.current_dir(given.at());
+        crate::support::postgres::as_server_user(&mut push);
+        let ended = push.output().expect("strace can be started");
+        let words = said(&ended);
+        assert_eq!(ended.status.code(), Some(1), "fsync {when}: {words}");
+        assert!(words.contains("is not archived"), "{words}");
+    }
+    given.push(0, &name);
+    given.fetch_same(&name);
+}

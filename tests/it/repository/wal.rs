@@ -7,7 +7,8 @@ use ccb::model::strategy::Method;
 use ccb::model::units::{Percent, Period};
 use ccb::model::wal::{SegmentBytes, SystemId, WalFacts, WalName};
 use ccb::repository::{
-    CheckLevel, Commit, NamedBy, PruneRequest, Repack, Repository, RepositoryError, WalPut,
+    CheckLevel, Commit, NamedBy, PackedWal, PruneRequest, Repack, Repository, RepositoryError,
+    WalPut,
 };
 use ccb::store::memory::Fault;
 use ccb::store::{Doing, Kind};
@@ -30,7 +31,7 @@ async fn put(
     bytes: Vec<u8>,
 ) -> Result<WalPut, RepositoryError> {
     repository
-        .put_wal(&component(), SYSTEM, &name(file), bytes.into())
+        .put_wal(&component(), SYSTEM, &name(file), PackedWal::of(&bytes))
         .await
 }
 
@@ -86,7 +87,7 @@ async fn a_file_is_kept_once_and_comes_back_as_it_was() {
             &component(),
             SYSTEM,
             &name(FIRST),
-            noise("other", 3 << 20).into(),
+            PackedWal::of(&noise("other", 3 << 20)),
         )
         .await;
     assert!(

@@ -1,0 +1,84 @@
+//! A file on its way to a repository: compressed part by part while it is read, on all cores, so that a server
+//! waits no longer than it must and no more than a few parts are in memory as they were.
+
+use crate::repository::format::FormatError;
+use crate::repository::format::seal::{pack, unpack};
+use crate::repository::pipeline;
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::sync::mpsc::Receiver;
+
+/// zstd's level: a server waits for every push, and 1 has most of the ratio of 3.
+const LEVEL: i32 = 1;
+/// Parts of this length are compressed on their own.
+const PART_LEN_BYTES: usize = 1 << 20;
+/// Parts that are read ahead of those that are compressed.
+const AHEAD: usize = 4;
+const WHAT: &str = "WAL file";
+
+/// A compressed file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackedWal {
+    parts: Vec<Vec<u8>>,
+    len_bytes: u64,
+}
+
+impl PackedWal {
+    /// Reads all of `from`, and waits for it and for the pool.
+    pub fn read(mut from: impl Read) -> io::Result<Self> {
+        let mut packing: VecDeque<Receiver<Vec<u8>>> = VecDeque::new();
+        let mut packed = Self {
+            parts: Vec::new(),
+            len_bytes: 0,
+        };
+        loop {
+            let mut part = Vec::with_capacity(PART_LEN_BYTES);
+            let limit = PART_LEN_BYTES as u64;
+            let len = from.by_ref().take(limit).read_to_end(&mut part)?;
+            let is_last = len < PART_LEN_BYTES;
+            packed.len_bytes += len as u64;
+            if len > 0 {
+                packing.push_back(pipeline::start(move || pack(&part, LEVEL)));
+            }
+            while packing.len() > if is_last { 0 } else { AHEAD } {
+                packed.parts.extend(take_first(&mut packing)?);
+            }
+            if is_last {
+                return Ok(packed);
+            }
+        }
+    }
+
+    /// A file that is in memory.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self::read(bytes).expect("memory can be read, and the pool lives as long as the process")
+    }
+
+    /// How long the file is.
+    pub fn len_bytes(&self) -> u64 {
+        self.len_bytes
+    }
+
+    pub(super) fn parts(&self) -> &[Vec<u8>] {
+        &self.parts
+    }
+
+    /// Whether the file is these bytes.
+    pub(super) fn is(&self, bytes: &[u8]) -> Result<bool, FormatError> {
+        let mut rest = bytes;
+        for part in &self.parts {
+            let part = unpack(WHAT, part, PART_LEN_BYTES as u64)?;
+            match rest.strip_prefix(part.as_slice()) {
+                Some(after) => rest = after,
+                None => return Ok(false),
+            }
+        }
+        Ok(rest.is_empty())
+    }
+}
+
+fn take_first(packing: &mut VecDeque<Receiver<Vec<u8>>>) -> io::Result<Option<Vec<u8>>> {
+    let first = packing.pop_front().map(|part| part.recv());
+    let ended = |_| io::Error::other("the work was given up");
+    first.transpose().map_err(ended)
+}
