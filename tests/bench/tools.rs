@@ -122,7 +122,7 @@ impl Tool {
         }
     }
 
-    /// What is measured; `None` where it can not do it. Where two are given, what lies between them is
+    /// What is measured; `None` where it can not do it. Where several are given, what lies between them is
     /// [`Tool::between`].
     pub fn scripts(self, operation: Operation) -> Option<Vec<&'static str>> {
         let script = match (self, operation) {
@@ -130,7 +130,9 @@ impl Tool {
             (Self::Ccb, Operation::Check) => "exec \"$CCB\" check \"$PLAN\" --level 3",
             (Self::Ccb, Operation::Prune) => {
                 let apply = "exec \"$CCB\" apply \"$PLAN.prune\" --auto-approve --allow-forget 100";
-                return Some(vec![apply, apply]);
+                // What was forgotten is condemned once nobody stands on it, and removed a day after.
+                let prune = "exec \"$CCB\" prune \"$PLAN.prune\"";
+                return Some(vec![apply, prune, prune]);
             }
             (Self::Ccb, _) => "exec \"$CCB\" backup \"$PLAN\" data --method incremental",
             (Self::Restic, Operation::Restore) => "exec restic restore latest --target \"$TO\"",
