@@ -196,9 +196,8 @@ fn a_capture_that_is_given_up_ends_at_once_whatever_it_waits_for() {
             .expect("it ended")
             .expect_err("it was given up");
         let words = chain(&error);
-        assert!(
-            words.contains("given up") || words.contains("ended before its end"),
-            "{words}"
-        );
+        // Where it has come to by then is the machine's affair: a slow one still waits for the greeting.
+        let ends = ["given up", "ended before its end", "unexpected end of file"];
+        assert!(ends.iter().any(|end| words.contains(end)), "{words}");
     }
 }
