@@ -36,7 +36,6 @@ impl Bucket<'_> {
         let settings = self.settings(destination).await;
         let opened = settings.and_then(|settings| S3::new(settings).map_err(io::Error::other));
         let s3 = opened.map_err(|cause| {
-            // The causes of what the client says of itself are part of it.
             StoreError::new(Doing::List, "", self.url, Kind::Denied).caused_by(cause)
         })?;
         Ok(Store::new(Arc::new(s3), CALLS_AT_ONCE))

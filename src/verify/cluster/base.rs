@@ -3,11 +3,11 @@
 
 use crate::model::ids::hex;
 use crate::model::records::{Check, Manifest};
-use crate::model::tree::{Content, Node, NodeKind, printable};
+use crate::model::tree::{Content, Node, printable};
 use crate::model::wal::BaseFacts;
 use crate::repository::{Reader, RepositoryError};
-use crate::verify::cluster::crc32c::Crc32c;
-use crate::verify::{Against, Entries, Finding, chain};
+use crate::verify::cluster::files;
+use crate::verify::{Against, Finding, chain};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -59,26 +59,7 @@ pub async fn base(manifest: &Manifest, reader: &Reader, root: &Node) -> Finding 
     if BaseFacts::of(manifest).is_none() {
         against.push("its manifest does not say which WAL it needs".to_owned());
     }
-    let mut files = BTreeMap::new();
-    let mut entries = Entries::new(reader, root);
-    while let Some((path, entry)) = entries.next().await {
-        match entry {
-            Ok(Node {
-                kind: NodeKind::File { size, content, .. },
-                ..
-            }) => {
-                files.insert(path, (size, content));
-            }
-            Ok(_) => {}
-            Err(error) => {
-                against.push(format!(
-                    "directory `{}`: {}",
-                    printable(&path),
-                    chain(&error)
-                ));
-            }
-        }
-    }
+    let mut files = files(reader, root, &mut against).await;
     for needed in NEEDED.iter().filter(|needed| !files.contains_key(**needed)) {
         against.push(format!("`{}` is not in it", printable(needed)));
     }
@@ -165,10 +146,11 @@ async fn compare(
 }
 
 async fn checksum(reader: &Reader, content: &Content) -> Result<String, RepositoryError> {
-    let mut crc = Crc32c::new();
+    let mut crc = 0;
     let mut reading = reader.content(content);
     while let Some(part) = reading.next().await? {
-        crc.update(&part);
+        crc = crc32c::crc32c_append(crc, &part);
     }
-    Ok(hex(&crc.finish()))
+    // PostgreSQL writes the bytes of the number as they lie in memory.
+    Ok(hex(&crc.to_le_bytes()))
 }

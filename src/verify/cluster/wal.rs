@@ -2,13 +2,14 @@
 //! what comes before it is there too. Reads the beginning of each file.
 
 use crate::model::records::{Check, Manifest};
-use crate::model::tree::{Content, Node, NodeKind, printable};
+use crate::model::tree::{Content, Node, printable};
 use crate::model::wal::{
     Archive, Gap, HEADER_LEN, SegmentName, SystemId, WalFacts, WalName, check_segment,
 };
 use crate::repository::{Reader, RepositoryError};
 use crate::restore::wal::path_of;
-use crate::verify::{Against, Entries, Finding, chain};
+use crate::verify::cluster::files;
+use crate::verify::{Against, Finding, chain};
 use std::collections::BTreeMap;
 
 /// What else is held at the destination.
@@ -24,26 +25,9 @@ pub struct Around {
 pub async fn wal(manifest: &Manifest, around: &Around, reader: &Reader, root: &Node) -> Finding {
     let facts = WalFacts::all_of(manifest);
     let mut against = Against::default();
-    let mut found: BTreeMap<String, (u64, Content)> = BTreeMap::new();
-    let mut entries = Entries::new(reader, root);
-    while let Some((path, entry)) = entries.next().await {
-        match entry {
-            Ok(Node {
-                kind: NodeKind::File { size, content, .. },
-                ..
-            }) => {
-                found.insert(printable(&path), (size, content));
-            }
-            Ok(_) => {}
-            Err(error) => {
-                against.push(format!(
-                    "directory `{}`: {}",
-                    printable(&path),
-                    chain(&error)
-                ));
-            }
-        }
-    }
+    let found = files(reader, root, &mut against).await.into_iter();
+    let mut found: BTreeMap<String, (u64, Content)> =
+        found.map(|(path, file)| (printable(&path), file)).collect();
     let mut segments = 0_u64;
     for of_cluster in &facts {
         for name in names(of_cluster) {

@@ -5,3 +5,10 @@ mod postgres;
 mod presence;
 mod redis;
 mod temporary;
+
+use ccb::verify::Finding;
+
+fn refused(finding: &Finding, why: &str) {
+    assert!(!finding.passed, "{finding:?}");
+    assert!(finding.message.contains(why), "{}", finding.message);
+}

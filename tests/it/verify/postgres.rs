@@ -4,6 +4,7 @@
 use crate::source::postgres::given::{LAB, captured, spec};
 use crate::support::postgres::Cluster;
 use crate::support::postgres_backup::PostgresBackup;
+use crate::verify::refused;
 use ccb::model::postgres::DumpFacts;
 use ccb::model::strategy::{ContentsCheck, DumpFormat, PostgresSource};
 use ccb::model::units::Percent;
@@ -45,11 +46,6 @@ async fn try_out(backup: &PostgresBackup) -> Finding {
     let left: Vec<_> = std::fs::read_dir(parent.path()).expect("read").collect();
     assert!(left.is_empty(), "{left:?}");
     finding
-}
-
-fn refused(finding: &Finding, why: &str) {
-    assert!(!finding.passed, "{finding:?}");
-    assert!(finding.message.contains(why), "{}", finding.message);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@
 use crate::source::redis::given::{request, snapshot, with_files};
 use crate::support::redis::{Server, fill};
 use crate::support::redis_backup::RedisBackup;
+use crate::verify::refused;
 use ccb::model::secret::Secret;
 use ccb::model::strategy::Method;
 use ccb::model::units::Percent;
@@ -48,11 +49,6 @@ async fn try_out(backup: &RedisBackup, live: Option<&Server>) -> Finding {
     let left: Vec<_> = std::fs::read_dir(parent.path()).expect("read").collect();
     assert!(left.is_empty(), "{left:?}");
     finding
-}
-
-fn refused(finding: &Finding, why: &str) {
-    assert!(!finding.passed, "{finding:?}");
-    assert!(finding.message.contains(why), "{}", finding.message);
 }
 
 #[tokio::test(flavor = "multi_thread")]
