@@ -111,12 +111,19 @@ async fn a_restore_test_starts_a_server_counts_and_compares_with_the_live_one() 
 async fn keys_that_expire_before_or_during_a_test_count_as_restored() {
     let server = Server::start(&[]);
     fill(&server);
+    let count = || server.call::<u64>(&["DBSIZE"]);
+    let lasting = count();
+    // Long enough for a slow machine to save them.
     for number in 0..50_u32 {
-        server.call::<()>(&["SET", &format!("short:{number}"), "1", "PX", "700"]);
+        server.call::<()>(&["SET", &format!("short:{number}"), "1", "PX", "10000"]);
     }
     let backup = RedisBackup::of(with_files(&server), Method::Rdb).await;
-    let keys = backup.facts().rdb.expect("counted").keys();
-    tokio::time::sleep(Duration::from_millis(800)).await;
+    let keys = backup.facts().rdb.expect("counted");
+    assert_eq!(keys.databases[&0].keys, lasting + 50, "they were saved");
+    let keys = keys.keys();
+    while count() > lasting {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     let finding = try_out(&backup, Some(&server)).await;
     assert!(finding.passed, "{finding:?}");
     assert_eq!(finding.facts["keys"], keys);
