@@ -183,6 +183,8 @@ fn a_server_in_the_place_of_another_is_archived_after_a_base_of_it() {
         settings: &["archive_mode = on", &command],
         listen: None,
     });
+    let write = "SELECT pg_logical_emit_message(false, 'test', 'something')";
+    new.sql("postgres", write);
     new.sql("postgres", "SELECT pg_switch_wal()");
     wait_for(|| new.sql("postgres", "SELECT failed_count > 0 FROM pg_stat_archiver") == "t");
     assert!(
@@ -199,9 +201,7 @@ fn a_server_in_the_place_of_another_is_archived_after_a_base_of_it() {
     )
     .unwrap();
     given.base();
-    let again = given
-        .cluster
-        .sql("postgres", "SELECT pg_walfile_name(pg_switch_wal())");
+    let again = given.end_segment();
     wait_for(|| {
         given
             .cluster

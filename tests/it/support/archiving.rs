@@ -2,6 +2,7 @@
 //! start from. All of it lies in one folder, and `ccb` runs as the server's user, as it does for real.
 
 use crate::support::postgres::{Cluster, Options, as_server_user, give_to_server_user};
+use crate::support::restored::wait_for;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -120,17 +121,22 @@ impl Archiving {
 
     /// Ends the current segment, and waits until it is archived; its name.
     pub(crate) fn switch(&self) -> String {
-        let ended = "SELECT pg_walfile_name(pg_switch_wal())";
-        let name = self.cluster.sql("postgres", ended);
+        let name = self.end_segment();
         self.wait_archived(&name);
         name
     }
 
+    /// Ends the current segment; its name. Of a segment in which nothing stands yet, the server makes nothing.
+    pub(crate) fn end_segment(&self) -> String {
+        let write = "SELECT pg_logical_emit_message(false, 'test', 'something')";
+        self.cluster.sql("postgres", write);
+        let ended = "SELECT pg_walfile_name(pg_switch_wal())";
+        self.cluster.sql("postgres", ended)
+    }
+
     pub(crate) fn wait_archived(&self, name: &str) {
         let archived = "SELECT coalesce(last_archived_wal, '') FROM pg_stat_archiver";
-        while self.cluster.sql("postgres", archived).as_str() < name {
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
+        wait_for(|| self.cluster.sql("postgres", archived).as_str() >= name);
     }
 
     /// Files that were handed over to a destination and lie there.

@@ -3,7 +3,7 @@
 use crate::support::archiving::Archiving;
 use crate::support::postgres::{Cluster, Options};
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A directory that is restored by `ccb`, not yet started.
 pub(crate) struct Restored {
@@ -40,9 +40,15 @@ impl Restored {
     }
 }
 
+/// Longer than the slowest machine takes: what has not come by then never comes.
+const PATIENCE: Duration = Duration::from_secs(300);
+
 /// Waits for a condition.
+#[track_caller]
 pub(crate) fn wait_for(mut is_so: impl FnMut() -> bool) {
+    let started = Instant::now();
     while !is_so() {
+        assert!(started.elapsed() < PATIENCE, "it never came");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
