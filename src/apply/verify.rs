@@ -1,6 +1,7 @@
 //! Proves something of a backup and keeps the result with it, passed or not. A check that finds fault is
 //! a failed step, so that nothing that needs its proof goes on.
 
+use crate::apply::capture::password;
 use crate::apply::error::StepError;
 use crate::apply::hands::Hands;
 use crate::apply::physical;
@@ -9,12 +10,14 @@ use crate::model::postgres::DumpFacts;
 use crate::model::records::{Annotation, Manifest, Note, Version};
 use crate::model::strategy::{
     Component, ContentsCheck, FilesSource, Method, PresenceCheck, RedisSource, SourceSpec,
+    TestServer,
 };
 use crate::model::tree::Node;
 use crate::model::units::{Percent, Size};
 use crate::plan::report::Done;
 use crate::plan::{BackupRef, CheckSpec};
 use crate::repository::{ListedBackup, Reader, Repository};
+use crate::source::postgres::connection::Connection;
 use crate::verify::postgres::DumpTest;
 use crate::verify::restore_test::RestoreTestRequest;
 use crate::verify::{self, Finding, presence};
@@ -182,9 +185,14 @@ async fn check_dump(
 ) -> Result<Finding, StepError> {
     let manifest = &listed.manifest;
     if matches!(check, CheckSpec::RestoreTest { .. }) {
+        let settings = component.verify.restore_test.as_ref();
+        let server = settings.and_then(|settings| settings.server.as_ref());
         let request = DumpTest {
             random: u64::from_le_bytes(hands.random()),
             parent: hands.scratch(),
+            server: server
+                .map(|server| test_server(component, server, hands))
+                .transpose()?,
         };
         return Ok(verify::postgres::restore_test(manifest, reader, &request).await);
     }
@@ -192,6 +200,16 @@ async fn check_dump(
     let earlier: Vec<DumpFacts> = earlier.iter().filter_map(DumpFacts::of).collect();
     let settings = contents_settings(component);
     Ok(verify::postgres::contents(&settings, manifest, &earlier, reader).await)
+}
+
+/// Where dumps are restored as a test, when the plan file names a server.
+fn test_server(
+    component: &Component,
+    server: &TestServer,
+    hands: &Hands,
+) -> Result<Connection, StepError> {
+    let password = password(component, server.password.as_ref(), hands)?;
+    Ok(Connection::to_test_server(server, password))
 }
 
 /// What is asked of contents; without a word of it, that counts and sizes are those of the source.

@@ -5,6 +5,7 @@ pub mod drift;
 
 use crate::model::ids::Digest;
 use crate::model::records::Manifest;
+use crate::model::wal::SystemId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -88,6 +89,9 @@ pub struct ServerFacts {
     /// How the connection was encrypted; `None`: not at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsFacts>,
+    /// Which cluster it is of, a standby of it too; `None` where that was not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_identifier: Option<SystemId>,
     /// Whether it is a standby.
     pub in_recovery: bool,
     /// Whether who asked is superuser.

@@ -32,7 +32,8 @@ pub use crate::model::strategy::source::{
     Replication, SourceSpec, SslMode, Symlinks, WalSource,
 };
 pub use crate::model::strategy::verify::{
-    ContentsCheck, IntegrityCheck, PresenceCheck, RestoreInto, RestoreTest, VerifySettings,
+    ContentsCheck, IntegrityCheck, PresenceCheck, RestoreInto, RestoreTest, TestServer,
+    VerifySettings,
 };
 
 use crate::model::ids::{Address, ComponentName, DestinationName, Digest, EncryptionName};

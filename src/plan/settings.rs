@@ -5,7 +5,7 @@ use crate::model::ids::Address;
 use crate::model::strategy::{
     ApplySettings, BucketSource, Component, Destination, DestinationKind, Export, FilesSource,
     Hook, Keep, KeepRule, Level, Missed, Notify, Pick, PostgresSource, RedisSource, Schedule,
-    SecretRef, SourceSpec, Strategy, Timing, Until, VerifySettings,
+    SecretRef, SourceSpec, Strategy, TestServer, Timing, Until, VerifySettings,
 };
 use crate::model::units::{Day, DayOfYear, Period, Weekday};
 use serde::Serialize;
@@ -176,6 +176,7 @@ impl List {
         self.say(at.child("compress"), source.compress.to_string());
         self.names(at.child("schemas"), &source.schemas);
         self.names(at.child("exclude-tables"), &source.exclude_tables);
+        self.say(at.child("timeout"), period(source.timeout));
         if let Some(wal) = &source.wal {
             let line = Line::new("")
                 .text("archive-dir", wal.archive_dir.as_ref())
@@ -274,11 +275,23 @@ impl List {
             if let Some(files) = test.files {
                 line = line.prop("files", files);
             }
-            self.say(at.child("restore-test"), line.0);
+            let test_at = at.child("restore-test");
+            self.say(test_at.clone(), line.0);
+            if let Some(server) = &test.server {
+                self.test_server(&test_at.child("server"), server);
+            }
         }
         if verify.encrypted {
             self.say(at.child("encrypted"), boolean(true));
         }
+    }
+
+    fn test_server(&mut self, at: &Address, server: &TestServer) {
+        self.say(at.child("host"), quoted(&server.host));
+        self.say(at.child("port"), server.port.to_string());
+        self.some(at.child("user"), server.user.as_ref().map(quoted));
+        self.some(at.child("password"), server.password.as_ref().map(secret));
+        self.say(at.child("sslmode"), quoted(server.sslmode.as_str()));
     }
 
     fn export(&mut self, at: &Address, export: &Export) {

@@ -9,8 +9,8 @@ use crate::plan_file::table::{Count, Node, Times, Type, children, find};
 use crate::plan_file::values;
 use std::collections::BTreeMap;
 
-/// Checks everything about `elements`, which stand in `parent`, but what is missing. `kind` is the kind
-/// of the source or export around them; `secrets` collects places that must not be shown.
+/// Checks everything about `elements`, which stand in `parent`, but what is missing. `kind` is what
+/// [`Element::kind`] says of the node around them; `secrets` collects places that must not be shown.
 pub(crate) fn shape(
     parent: &str,
     kind: Option<&str>,
@@ -44,9 +44,7 @@ pub(crate) fn shape(
         }
         arguments(node, element, problems, secrets);
         properties(node, element, problems, secrets);
-        let inner = matches!(node.name, "source" | "export")
-            .then(|| element.first())
-            .flatten();
+        let inner = element.kind(parent);
         shape(node.name, inner, &element.children, problems, secrets);
     }
 }
@@ -56,12 +54,9 @@ pub(crate) fn missing(parent: &str, element: &Element, problems: &mut Vec<Proble
     if find(parent, &element.name).is_none() {
         return;
     }
-    let kind = matches!(element.name.as_str(), "source" | "export")
-        .then(|| element.first())
-        .flatten();
     absent(
         &element.name,
-        kind,
+        element.kind(parent),
         &element.children,
         element.head,
         problems,
@@ -182,7 +177,10 @@ fn misplaced(
             element.name_place,
             format!("belongs to {}", node.only.join(" and ")),
         )
-        .help(format!("use one of {}", fitting.join(", "))),
+        .help(match fitting.is_empty() {
+            true => "remove it".to_owned(),
+            false => format!("use one of {}", fitting.join(", ")),
+        }),
     );
 }
 

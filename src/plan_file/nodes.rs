@@ -144,6 +144,7 @@ pub const NODES: &[Node] = &[
     node("source", "compress", MAYBE, "pg_dump -Z; more than 0 spoils de-duplication (CCB305)").arg("level", int(0, 9)).only(PG).or("0"),
     node("source", "schemas", MAYBE, "pg_dump -n").args("schema", Text).only(PG),
     node("source", "exclude-tables", MAYBE, "pg_dump -T").args("table", Text).only(PG),
+    node("source", "timeout", MAYBE, "a dump that still runs then is ended, and no backup: as long as it runs, the server can not clean up dead rows").arg("duration", Duration).only(PG).or("\"24h\""),
     node("source", "wal", MAYBE, "where WAL segments are found").props(&[prop("archive-dir", Path), prop("slot", Text)]).only(PG),
     node("source", "url", ONCE, "where the server's URL is found; it may hold a password").props(SECRET).only(REDIS),
     node("source", "data-dir", MAYBE, "where AOF and RDB files lie; without it `rdb` is streamed from the server").arg("path", Path).only(REDIS),
@@ -183,6 +184,13 @@ pub const NODES: &[Node] = &[
         .props(&[prop("counts", Choice(&["match", "ignore"])).or("\"match\""), prop("sizes", Choice(&["match", "ignore"])).or("\"match\""), prop("keys-tolerance", Percent).or("\"0%\"")]),
     node("verify", "restore-test", MAYBE, "really restore it, then drop what was restored")
         .props(&[prop("every", Duration).or("\"30d\""), prop("into", Choice(&["temporary-database", "temporary-redis", "temporary-directory"])).must(), prop("files", COUNT)]),
+    node("restore-test", "server", MAYBE, "where dumps are restored: never the server that is backed up; without it, a server is made for each test and gone after it").only(&["verify"]),
+    node("server", "host", ONCE, "PGHOST").arg("host", Text),
+    node("server", "port", MAYBE, "PGPORT").arg("port", int(1, 65_535)).or("5432"),
+    node("server", "user", MAYBE, "a role that may make databases").arg("user", Text),
+    node("server", "password", MAYBE, "where its password is found").props(SECRET),
+    node("server", "sslmode", MAYBE, "TLS to the server; CCB103 wants require or better in production")
+        .arg("mode", Choice(&["disable", "allow", "prefer", "require", "verify-ca", "verify-full"])).or("\"prefer\""),
     node("verify", "encrypted", MAYBE, "the stored bytes carry ccb's header and the right key id"),
     node("contents", "tables", MAYBE, "tables that must be in the dump, with rows where an earlier one had some").args("table", Text),
 

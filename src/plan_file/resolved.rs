@@ -83,9 +83,7 @@ fn lines_of(
     {
         text.push_str(&format!(" {}={}", prop.name, shown(&prop.value)));
     }
-    let kind = matches!(element.name.as_str(), "source" | "export")
-        .then(|| element.first())
-        .flatten();
+    let kind = element.kind(parent);
     let mut inner = Vec::new();
     for child in &element.children {
         lines_of(child, &element.name, depth + 1, files, &mut inner);

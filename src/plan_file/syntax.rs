@@ -65,6 +65,15 @@ impl Element {
     pub(crate) fn child(&self, name: &str) -> Option<&Element> {
         self.children.iter().find(|child| child.name == name)
     }
+    /// What decides, besides its name, which children it may have: of which kind a source or export is, and where a
+    /// restore test stands. `parent` is what this stands in.
+    pub(crate) fn kind<'a>(&'a self, parent: &'a str) -> Option<&'a str> {
+        match self.name.as_str() {
+            "source" | "export" => self.first(),
+            "restore-test" => Some(parent),
+            _ => None,
+        }
+    }
     /// Every child of that name.
     pub(crate) fn each<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Element> {
         self.children.iter().filter(move |child| child.name == name)

@@ -18,7 +18,8 @@ pub struct Node {
     pub props: &'static [Prop],
     /// How often it stands there.
     pub times: Times,
-    /// Only in a `source` or `export` of these kinds; empty: in all.
+    /// Only in a `source` or `export` of these kinds, or in a `restore-test` that stands in one of these; empty: in
+    /// all.
     pub only: &'static [&'static str],
     /// What its absence means, as the entries that could be written.
     pub default: Option<&'static str>,
@@ -177,7 +178,7 @@ pub fn children(parent: &str) -> impl Iterator<Item = &'static Node> + Clone {
 }
 
 impl Node {
-    /// Whether it may stand in a `source` or `export` of that kind.
+    /// Whether it may stand where `only` is measured against that.
     pub fn fits(&self, kind: Option<&str>) -> bool {
         self.only.is_empty() || kind.is_none_or(|kind| self.only.contains(&kind))
     }

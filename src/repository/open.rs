@@ -67,16 +67,21 @@ impl Repository {
         config
             .permits(Operation::Read)
             .map_err(|cause| unknown_format(&store, cause))?;
-        let (keyring, slot) = match (config.cipher, secret) {
-            (CipherSuite::None, _) => (Keyring::public(), None),
-            (_, _) if is_unfinished(&store, &config).await? => {
+        let opened = match (config.cipher, secret) {
+            (CipherSuite::None, _) => Ok((Keyring::public(), None)),
+            (_, None) => Err(OpenError::KeyMissing(store.location())),
+            (_, Some(secret)) => open_keyring(&store, &config, secret)
+                .await
+                .map(|(keyring, slot)| (keyring, Some(slot))),
+        };
+        let (keyring, slot) = match opened {
+            Ok(opened) => opened,
+            Err(OpenError::Store(error)) => return Err(error.into()),
+            // Only now: whoever has the key is not kept waiting for one more listing.
+            Err(_) if is_unfinished(&store, &config).await? => {
                 return Err(OpenError::Absent(store.location()));
             }
-            (_, None) => return Err(OpenError::KeyMissing(store.location())),
-            (_, Some(secret)) => {
-                let (keyring, slot) = open_keyring(&store, &config, secret).await?;
-                (keyring, Some(slot))
-            }
+            Err(error) => return Err(error),
         };
         let keys = Keys::new(keyring, config.repo_id, config.cipher);
         Ok(Self::assemble(store, config, (keys, slot), surroundings))

@@ -4,37 +4,39 @@
 use crate::model::tree::{Node, NodeKind};
 use crate::repository::{ContentReader, Reader, RepositoryError};
 use bytes::Bytes;
+use std::collections::VecDeque;
 use std::io::{self, Read};
 use tokio::sync::mpsc::{Receiver, channel};
 
-/// Parts that wait to be taken.
-const QUEUE: usize = 8;
+/// Batches of some MiB that wait to be taken, besides those that the reader has on their way: whoever takes them
+/// may stop for a while, and go on at once.
+const QUEUE: usize = 1;
 
 /// A file being read. Not for a thread that runs tasks: it waits.
 pub struct ContentStream {
-    parts: Receiver<Part>,
-    current: Bytes,
+    batches: Receiver<Batch>,
+    current: VecDeque<Bytes>,
     at_end: bool,
 }
 
-type Part = Result<Option<Bytes>, RepositoryError>;
+type Batch = Result<Option<VecDeque<Bytes>>, RepositoryError>;
 
 impl ContentStream {
     /// Reads the rest of `content`. Must be called within the runtime, which does the reading.
     pub fn start(mut content: ContentReader) -> Self {
-        let (send, parts) = channel(QUEUE);
+        let (send, batches) = channel(QUEUE);
         tokio::spawn(async move {
             loop {
-                let part = content.next().await;
-                let is_last = !matches!(part, Ok(Some(_)));
-                if send.send(part).await.is_err() || is_last {
+                let batch = content.next_parts().await;
+                let is_last = !matches!(batch, Ok(Some(_)));
+                if send.send(batch).await.is_err() || is_last {
                     return;
                 }
             }
         });
         Self {
-            parts,
-            current: Bytes::new(),
+            batches,
+            current: VecDeque::new(),
             at_end: false,
         }
     }
@@ -49,18 +51,40 @@ impl ContentStream {
 }
 
 impl Read for ContentStream {
+    /// Fills `to` as far as a batch goes.
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        while self.current.is_empty() && !self.at_end {
-            match self.parts.blocking_recv() {
-                Some(Ok(Some(part))) => self.current = part,
-                Some(Ok(None)) => self.at_end = true,
-                Some(Err(error)) => return Err(io::Error::other(error)),
-                // The reading task has ended without having said that it was the end.
-                None => return Err(io::Error::other(RepositoryError::Interrupted)),
+        loop {
+            while self.current.is_empty() && !self.at_end {
+                match self.batches.blocking_recv() {
+                    Some(Ok(Some(parts))) => self.current = parts,
+                    Some(Ok(None)) => self.at_end = true,
+                    Some(Err(error)) => return Err(io::Error::other(error)),
+                    // The reading task has ended without having said that it was the end.
+                    None => return Err(io::Error::other(RepositoryError::Interrupted)),
+                }
+            }
+            let filled = self.fill(to);
+            // Nothing means the end, so it is never said of parts that are empty.
+            if filled > 0 || self.at_end || to.is_empty() {
+                return Ok(filled);
             }
         }
-        let len = to.len().min(self.current.len());
-        to[..len].copy_from_slice(&self.current.split_to(len));
-        Ok(len)
+    }
+}
+
+impl ContentStream {
+    fn fill(&mut self, to: &mut [u8]) -> usize {
+        let mut filled = 0;
+        while filled < to.len()
+            && let Some(part) = self.current.front_mut()
+        {
+            let len = part.len().min(to.len() - filled);
+            to[filled..filled + len].copy_from_slice(&part.split_to(len));
+            filled += len;
+            if part.is_empty() {
+                self.current.pop_front();
+            }
+        }
+        filled
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod cluster;
 pub mod files;
+mod pipe;
 pub mod postgres;
 pub mod processes;
 pub mod program;

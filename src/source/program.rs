@@ -3,6 +3,7 @@
 //! that ended badly is an error that says what it printed last; one that is given up is ended.
 
 use crate::model::secret::Secret;
+use crate::source::pipe::Inlet;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -170,7 +171,7 @@ impl Program {
         });
         Ok(Fed {
             program: self.name.clone(),
-            stdin: Some(stdin),
+            stdin: Some(Inlet::new(stdin)),
             drain: Some(drain),
             running: Some(running),
         })
@@ -460,7 +461,7 @@ impl Read for ProgramStream {
 /// A program that is being written to.
 pub struct Fed {
     program: String,
-    stdin: Option<ChildStdin>,
+    stdin: Option<Inlet>,
     drain: Option<JoinHandle<()>>,
     running: Option<Running>,
 }

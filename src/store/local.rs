@@ -3,6 +3,7 @@
 //! survives a power cut and a crashed one leaves nothing that a listing shows.
 
 mod direct;
+mod durable;
 mod listing;
 
 use crate::store::{Backend, Doing, Key, Kind, Listing, Put, StoreError, is_part};
@@ -14,14 +15,13 @@ use rustix::{
     io::Errno,
 };
 use std::{
-    collections::BTreeSet,
     fs::{self, File, OpenOptions},
     io,
     ops::Range,
     os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, Once, PoisonError,
+        Arc, Once,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
@@ -40,8 +40,7 @@ struct Directory {
     root: PathBuf,
     location: String,
     cleaned: Once,
-    /// Folders below the root whose names this process has made durable, or seen to be.
-    durable: Mutex<BTreeSet<PathBuf>>,
+    durable: durable::Folders,
 }
 
 impl Local {
@@ -52,7 +51,7 @@ impl Local {
             location: root.display().to_string(),
             root,
             cleaned: Once::new(),
-            durable: Mutex::default(),
+            durable: durable::Folders::default(),
         }))
     }
 
@@ -156,40 +155,38 @@ impl Directory {
         let folder = path.parent().unwrap_or(&self.root);
         self.make_folder(folder)?;
         if how == Put::New && path.symlink_metadata().is_ok() {
-            return Err(Errno::EXIST.into());
+            return Err(self.is_there(folder));
         }
         let temporary = self.temporary()?;
         let named = write_synced(temporary.file, body)
             .and_then(|()| give_name(&temporary.path, &path, how));
         if let Err(e) = named {
             let _ = fs::remove_file(&temporary.path);
-            return Err(e);
+            return Err(match e.kind() {
+                io::ErrorKind::AlreadyExists => self.is_there(folder),
+                _ => e,
+            });
         }
+        self.sync_names_in(folder)
+    }
+
+    /// Says that a name in `folder` is taken; or that it could not be made durable, for whoever took it may have
+    /// been killed before it had done that, and who hears this may rely on the object.
+    fn is_there(&self, folder: &Path) -> io::Error {
+        let synced = self.sync_names_in(folder);
+        synced.err().unwrap_or_else(|| Errno::EXIST.into())
+    }
+
+    /// Last in a put: where there is a journal, the folders' names were written with the object by now.
+    fn sync_names_in(&self, folder: &Path) -> io::Result<()> {
         sync_directory(folder)?;
-        self.sync_names_of(folder)
+        self.durable.make(&self.root, folder)
     }
 
     fn make_folder(&self, folder: &Path) -> io::Result<()> {
         make_directories(&self.root)?;
         let mut made = fs::DirBuilder::new();
         made.recursive(true).mode(0o700).create(folder)
-    }
-
-    /// Makes the names of `folder` and of those above it durable. Last in a put: where there is a journal, it
-    /// was written with the object by now. A folder that was there may be that of a writer who has not come
-    /// so far yet, so that it counts only once this process has done it itself.
-    fn sync_names_of(&self, folder: &Path) -> io::Result<()> {
-        let durable = || self.durable.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut at = folder;
-        while at != self.root
-            && let Some(above) = at.parent()
-            && !durable().contains(at)
-        {
-            sync_directory(above)?;
-            durable().insert(at.to_owned());
-            at = above;
-        }
-        Ok(())
     }
 
     fn temporary(&self) -> io::Result<Temporary> {

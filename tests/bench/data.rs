@@ -131,7 +131,7 @@ fn piece(numbers: &mut Numbers, pieces: &mut Vec<Vec<u8>>, len: usize) -> Vec<u8
 }
 
 /// Lines of words and numbers, which compress as sources and logs do.
-fn words(numbers: &mut Numbers, len: usize) -> Vec<u8> {
+pub fn words(numbers: &mut Numbers, len: usize) -> Vec<u8> {
     const SYLLABLES: [&str; 16] = [
         "ba", "con", "de", "er", "fil", "get", "in", "ket", "lo", "mut", "new", "out", "put",
         "ref", "str", "ty",

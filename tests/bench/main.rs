@@ -10,6 +10,7 @@
 mod data;
 mod inventory;
 mod measure;
+mod postgres;
 mod rounds;
 mod table;
 mod tools;
@@ -40,9 +41,19 @@ pub struct Options {
     pub dir: PathBuf,
 }
 
-const USAGE: &str = "usage: tests/bench/run [--scale small|full] [--rounds N] [--only media|small|text|inventory] [--dir DIRECTORY]";
+const USAGE: &str = "usage: tests/bench/run [--scale small|full] [--rounds N] [--only media|small|text|inventory|postgres] [--dir DIRECTORY]";
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if let (Some(word), Some(from), Some(to)) =
+        (arguments.next(), arguments.next(), arguments.next())
+        && word == "copy"
+    {
+        return match measure::copy(from.as_ref(), to.as_ref()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::from(1),
+        };
+    }
     let options = match options(std::env::args().skip(1)) {
         Some(options) => options,
         None => {

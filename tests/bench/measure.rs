@@ -1,6 +1,7 @@
 //! Runs one command and says what it took: wall time, CPU time of all its processes, peak memory of the
 //! largest.
 
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -35,7 +36,7 @@ pub fn run(script: &str, environment: &[(String, String)], scratch: &Path) -> io
         .output()?;
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
     if !output.status.success() {
-        let printed = std::fs::read_to_string(scratch.join("output")).unwrap_or_default();
+        let printed = fs::read_to_string(scratch.join("output")).unwrap_or_default();
         let last = printed.lines().rev().take(8).collect::<Vec<_>>();
         let last = last.into_iter().rev().collect::<Vec<_>>().join("\n");
         return Err(io::Error::other(format!(
@@ -46,7 +47,7 @@ pub fn run(script: &str, environment: &[(String, String)], scratch: &Path) -> io
         .split_whitespace()
         .filter_map(|word| word.parse().ok())
         .collect();
-    let peak = std::fs::read_to_string(scratch.join("peak"))?;
+    let peak = fs::read_to_string(scratch.join("peak"))?;
     let (&[wall, user, system], Ok(peak)) = (times.as_slice(), peak.trim().parse::<f64>()) else {
         return Err(io::Error::other(format!(
             "`time` printed {words:?} and {peak:?}"
@@ -63,6 +64,13 @@ pub fn run(script: &str, environment: &[(String, String)], scratch: &Path) -> io
 /// Runs `script` without measuring it.
 pub fn prepare(script: &str, environment: &[(String, String)], scratch: &Path) -> io::Result<()> {
     run(script, environment, scratch).map(|_| ())
+}
+
+/// Copies a file as `cp` does, and syncs it and its folder: the least that a push of WAL must do.
+pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::copy(from, to)?;
+    File::open(to)?.sync_all()?;
+    File::open(to.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// The middle one; of an even number the mean of the two in the middle.

@@ -4,9 +4,9 @@
 use crate::data::{self, Kind, Size};
 use crate::inventory;
 use crate::measure::{self, Figures, median};
-use crate::table::Table;
+use crate::table::{OWN, Table};
 use crate::tools::{Operation, Tool};
-use crate::{Options, Scale};
+use crate::{Options, Scale, postgres};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -36,6 +36,11 @@ pub fn run(options: &Options) -> io::Result<()> {
         .dir
         .join(format!("ccb-bench-{}", std::process::id()));
     fs::create_dir_all(&dir)?;
+    if options.only == postgres::NAME {
+        let outcome = postgres::run(options, &dir);
+        fs::remove_dir_all(&dir)?;
+        return outcome;
+    }
     let outcome = Bench::new(options, dir.clone()).and_then(|mut bench| {
         let outcome = bench.run();
         // What was measured before something failed is worth its time.
@@ -202,7 +207,7 @@ impl<'a> Bench<'a> {
             Operation::Check => {}
             _ => figures.stored = data::len_of(&place.join("repository"))? as f64 / 1e6,
         }
-        self.table.add(row, tool, figures);
+        self.table.add(row, tool.name(), figures);
         Ok(())
     }
 
@@ -224,7 +229,7 @@ impl<'a> Bench<'a> {
             for _ in 0..self.options.rounds.max(3) {
                 let figures = measure::run(script, &environment, &self.dir)?;
                 self.table
-                    .add(&format!("{BACKUPS} backups, {name}"), Tool::Ccb, figures);
+                    .add(&format!("{BACKUPS} backups, {name}"), OWN, figures);
             }
         }
         fs::remove_dir_all(place)
@@ -234,13 +239,14 @@ impl<'a> Bench<'a> {
         let mut text = String::from(
             "Wall s / CPU s / peak MiB / MB in the repository; medians. Ratios: ccb to the best of its peers in that figure.\n\n",
         );
-        text.push_str(&self.table.markdown(&self.tools));
+        let names: Vec<&str> = self.tools.iter().map(|tool| tool.name()).collect();
+        text.push_str(&self.table.markdown(&names));
         let _ = write!(
             text,
             "\nccb's highest peak: {:.0} MiB.",
-            self.table.peak(Tool::Ccb)
+            self.table.peak(OWN)
         );
-        if let Some(wall) = self.table.wall("media, initial", Tool::Ccb) {
+        if let Some(wall) = self.table.wall("media, initial", OWN) {
             let media = size(Kind::Media, self.options.scale);
             let _ = write!(
                 text,

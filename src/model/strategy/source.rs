@@ -122,6 +122,8 @@ pub struct PostgresSource {
     pub schemas: Vec<String>,
     /// `pg_dump -T`.
     pub exclude_tables: Vec<String>,
+    /// How long a dump may run: as long as it does, the server can not clean up behind it.
+    pub timeout: Period,
     /// Where WAL segments are found.
     pub wal: Option<WalSource>,
     /// Put before every client program.

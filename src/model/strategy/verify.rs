@@ -1,5 +1,7 @@
 //! Checks on backups: the `verify` node.
 
+use crate::model::strategy::encryption::SecretRef;
+use crate::model::strategy::source::SslMode;
 use crate::model::units::{Percent, Period, Size};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -61,6 +63,24 @@ pub struct RestoreTest {
     pub into: RestoreInto,
     /// How many files are compared; `None`: all.
     pub files: Option<u32>,
+    /// Where dumps are restored; `None`: in a server that is made for the test.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<TestServer>,
+}
+
+/// A PostgreSQL server for restore tests, which is never the one that is backed up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestServer {
+    /// Where it is.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// A role that may make databases.
+    pub user: Option<String>,
+    /// Its password.
+    pub password: Option<SecretRef>,
+    /// libpq's sslmode.
+    pub sslmode: SslMode,
 }
 
 /// Throwaway targets of a restore test.

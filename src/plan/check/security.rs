@@ -13,6 +13,7 @@ pub(crate) fn check(strategy: &Strategy) -> Vec<Broken> {
     for component in active(strategy) {
         unencrypted(strategy, component, &mut broken);
         broken.extend(plain_database(component));
+        broken.extend(plain_test_server(component));
         broken.extend(plain_source(component));
     }
     for destination in &strategy.destinations {
@@ -144,19 +145,30 @@ fn crosses_network_in_clear(url: &str) -> bool {
     url.starts_with("http://") && !host(url).is_some_and(is_loopback)
 }
 
-/// CCB103. Over a Unix socket libpq ignores sslmode, and nothing crosses a network.
+/// CCB103 for what is backed up.
 fn plain_database(component: &Component) -> Option<Broken> {
     let SourceSpec::Postgres(postgres) = &component.source else {
         return None;
     };
-    let socket = postgres.host.as_ref().is_some_and(|h| h.starts_with('/'));
-    let mode = postgres.sslmode;
+    let at = Address::component(&component.name).child("source");
+    plain_server(&at, postgres.host.as_deref(), postgres.sslmode)
+}
+
+/// CCB103 for where it is restored as a test: the rows are the same.
+fn plain_test_server(component: &Component) -> Option<Broken> {
+    let server = component.verify.restore_test.as_ref()?.server.as_ref()?;
+    let at = Address::component(&component.name).child("verify");
+    let at = at.child("restore-test").child("server");
+    plain_server(&at, Some(&server.host), server.sslmode)
+}
+
+/// Over a Unix socket libpq ignores sslmode, and nothing crosses a network.
+fn plain_server(at: &Address, host: Option<&str>, mode: SslMode) -> Option<Broken> {
+    let socket = host.is_some_and(|host| host.starts_with('/'));
     (mode < SslMode::Require && !socket).then(|| {
         Broken::new(
             "CCB103",
-            Address::component(&component.name)
-                .child("source")
-                .child("sslmode"),
+            at.child("sslmode"),
             format!("sslmode \"{}\" does not force TLS", mode.as_str()),
             "sslmode \"verify-full\"",
         )

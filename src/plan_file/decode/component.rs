@@ -3,11 +3,11 @@
 use crate::model::ids::{ComponentName, DestinationName};
 use crate::model::strategy::{
     Component, ContentsCheck, Hook, HookWhen, IntegrityCheck, Place, PresenceCheck, RestoreInto,
-    RestoreTest, Schedule, SourceSpec, VerifySettings,
+    RestoreTest, Schedule, SourceSpec, TestServer, VerifySettings,
 };
 use crate::model::units::Percent;
-use crate::plan_file::decode::Decoder;
 use crate::plan_file::decode::fields::Fields;
+use crate::plan_file::decode::{Decoder, secret};
 use crate::plan_file::suggest::did_you_mean;
 use crate::plan_file::syntax::Element;
 
@@ -213,6 +213,31 @@ impl Decoder<'_> {
             every: fields.prop("every")?,
             into,
             files: fields.prop("files"),
+            server: self.test_server(&fields.child("server"), source),
+        })
+    }
+
+    /// Where dumps are restored as a test.
+    fn test_server(&mut self, fields: &Fields<'_>, source: &SourceSpec) -> Option<TestServer> {
+        let element = fields.element?;
+        if !matches!(source, SourceSpec::Postgres(_)) {
+            self.wrong(
+                "ccb::config::misplaced_node",
+                format!(
+                    "a {} backup is not restored into a server of yours",
+                    source.kind()
+                ),
+                element.head,
+                "belongs to postgres",
+                "remove it".to_owned(),
+            );
+        }
+        Some(TestServer {
+            host: fields.child("host").arg()?,
+            port: fields.child("port").arg()?,
+            user: fields.child("user").arg(),
+            password: secret(&fields.child("password")),
+            sslmode: fields.child("sslmode").choice()?,
         })
     }
 

@@ -30,6 +30,9 @@ pub(crate) fn secrets(strategy: &Strategy) -> Vec<&SecretRef> {
             SourceSpec::Redis(redis) => secrets.push(&redis.url),
             SourceSpec::Files(_) | SourceSpec::S3(_) => {}
         }
+        let test = component.verify.restore_test.as_ref();
+        let server = test.and_then(|test| test.server.as_ref());
+        secrets.extend(server.and_then(|server| server.password.as_ref()));
         secrets.extend(
             component
                 .exports

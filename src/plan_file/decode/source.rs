@@ -51,6 +51,7 @@ impl Decoder<'_> {
             compress: fields.child("compress").arg().unwrap_or_default(),
             schemas: fields.child("schemas").args(),
             exclude_tables: fields.child("exclude-tables").args(),
+            timeout: fields.child("timeout").arg()?,
             wal: wal.element.map(|_| WalSource {
                 archive_dir: wal.prop("archive-dir"),
                 slot: wal.prop("slot"),

@@ -52,15 +52,27 @@ impl ContentReader {
             if let Some(bytes) = self.ready.pop_front() {
                 return Ok(Some(bytes));
             }
-            if self.ahead.is_none() {
-                self.ahead = self.start_window().await?;
+            match self.next_parts().await? {
+                Some(parts) => self.ready = parts,
+                None => return Ok(None),
             }
-            let Some(window) = self.ahead.take() else {
-                return Ok(None);
-            };
-            self.ready = window.await.map_err(|_| RepositoryError::Interrupted)??;
+        }
+    }
+
+    /// As many of the next bytes as were read at once, in parts. See [`Self::next`].
+    pub async fn next_parts(&mut self) -> Result<Option<VecDeque<Bytes>>, RepositoryError> {
+        if !self.ready.is_empty() {
+            return Ok(Some(std::mem::take(&mut self.ready)));
+        }
+        if self.ahead.is_none() {
             self.ahead = self.start_window().await?;
         }
+        let Some(window) = self.ahead.take() else {
+            return Ok(None);
+        };
+        let parts = window.await.map_err(|_| RepositoryError::Interrupted)??;
+        self.ahead = self.start_window().await?;
+        Ok(Some(parts))
     }
 
     async fn start_window(

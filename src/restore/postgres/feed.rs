@@ -27,14 +27,14 @@ pub(crate) async fn feed(
         let psql = psql.args(["--single-transaction", "--file=-"]);
         return stdin(dump, psql, at).await;
     }
-    let list = prepared
-        .ids
-        .as_deref()
-        .map(|ids| list(ids, &request.scratch))
-        .transpose()?;
+    let ids = prepared.ids.as_deref();
+    let list = ids.map(|ids| List::of(ids, &request.scratch)).transpose()?;
     let mut program = pg_restore(&prepared.connection, request.no_owner);
     if let Some(list) = &list {
-        program = program.arg(format!("--use-list={}", list.path().display()));
+        program = program.arg(list.argument());
+    }
+    if prepared.has_other_places {
+        program = program.arg("--no-tablespaces");
     }
     if prepared.clean {
         program = program.args(["--clean", "--if-exists"]);
@@ -135,16 +135,26 @@ fn temporary(scratch: &Path) -> io::Result<NamedTempFile> {
         .tempfile_in(scratch)
 }
 
-/// The entries to restore, as `pg_restore --use-list` reads them.
-fn list(ids: &[i64], scratch: &Path) -> Result<NamedTempFile, RestoreError> {
-    let failed = |cause| RestoreError::Io {
-        doing: format!("write a list of entries in `{}`", scratch.display()),
-        cause,
-    };
-    let mut file = temporary(scratch).map_err(failed)?;
-    let lines: String = ids.iter().map(|id| format!("{id};\n")).collect();
-    file.write_all(lines.as_bytes())
-        .and_then(|()| file.flush())
-        .map_err(failed)?;
-    Ok(file)
+/// The entries to restore, as `pg_restore --use-list` reads them: a file, gone when dropped.
+pub struct List(NamedTempFile);
+
+impl List {
+    /// Writes the numbers of the entries into a file in `scratch`.
+    pub fn of(ids: &[i64], scratch: &Path) -> Result<Self, RestoreError> {
+        let failed = |cause| RestoreError::Io {
+            doing: format!("write a list of entries in `{}`", scratch.display()),
+            cause,
+        };
+        let mut file = temporary(scratch).map_err(failed)?;
+        let lines: String = ids.iter().map(|id| format!("{id};\n")).collect();
+        file.write_all(lines.as_bytes())
+            .and_then(|()| file.flush())
+            .map_err(failed)?;
+        Ok(Self(file))
+    }
+
+    /// What `pg_restore` is told.
+    pub fn argument(&self) -> String {
+        format!("--use-list={}", self.0.path().display())
+    }
 }

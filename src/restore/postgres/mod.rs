@@ -136,6 +136,20 @@ pub async fn file(
     }))
 }
 
+/// The table of contents of the dump that `facts` are of; a plain one has none.
+pub async fn listed(
+    reader: &Reader,
+    root: &Node,
+    facts: &DumpFacts,
+) -> Result<Vec<Entry>, RestoreError> {
+    if facts.format == PLAIN {
+        return Ok(Vec::new());
+    }
+    let found = file(reader, root, &facts.file).await?;
+    let stored = found.ok_or_else(|| RestoreError::NoFile(facts.file.clone()))?;
+    waiting(move || entries(stored.stream)).await
+}
+
 /// The table of contents of a dump: its data is not read.
 fn entries(mut dump: ContentStream) -> Result<Vec<Entry>, RestoreError> {
     let mut scanner = Scanner::default();
@@ -161,24 +175,13 @@ pub async fn restore(
     root: &Node,
     request: Request,
 ) -> Result<Report, RestoreError> {
-    let missing = || RestoreError::NoFile(request.facts.file.clone());
-    let dump = async || {
-        file(reader, root, &request.facts.file)
-            .await?
-            .ok_or_else(missing)
-    };
-    let entries = match request.facts.format.as_str() {
-        PLAIN => Vec::new(),
-        _ => {
-            let stream = dump().await?.stream;
-            waiting(move || entries(stream)).await?
-        }
-    };
+    let entries = listed(reader, root, &request.facts).await?;
     let globals = match request.roles {
         true => Some(text(reader, root, GLOBALS).await?),
         false => None,
     };
-    let dump = dump().await?;
+    let found = file(reader, root, &request.facts.file).await?;
+    let dump = found.ok_or_else(|| RestoreError::NoFile(request.facts.file.clone()))?;
     let request = Arc::new(request);
     let checked = {
         let request = request.clone();

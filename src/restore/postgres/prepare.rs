@@ -3,7 +3,7 @@
 
 use crate::model::postgres::{is_named, table_name};
 use crate::restore::postgres::roles::{self, Roles};
-use crate::restore::postgres::select::{Chosen, There};
+use crate::restore::postgres::select::{self, Chosen, There};
 use crate::restore::postgres::{Request, RestoreError, target};
 use crate::source::postgres::archive::Entry;
 use crate::source::postgres::connection::Connection;
@@ -28,6 +28,8 @@ pub(crate) struct Prepared {
     pub(crate) tables: BTreeSet<String>,
     /// What is there of it is dropped first.
     pub(crate) clean: bool,
+    /// Everything goes to the default tablespace: the server lacks some that it was in.
+    pub(crate) has_other_places: bool,
     /// Settings of the database itself.
     pub(crate) settings: Vec<String>,
     /// What is not as it was at the source.
@@ -51,6 +53,8 @@ pub(crate) struct Checked {
     /// With programs that fit.
     target: Connection,
     chosen: Option<Chosen>,
+    /// Tablespaces that it was in and that the target does not have.
+    places: BTreeSet<String>,
     new_roles: Roles,
     settings: Vec<String>,
 }
@@ -82,6 +86,7 @@ pub(crate) fn check(
     globals: Option<&str>,
 ) -> Result<Checked, RestoreError> {
     let there = target::look(&request.target)?;
+    check_version(request, &there)?;
     let is_plain = request.facts.format == PLAIN;
     let is_part = !request.selection.is_all();
     if is_plain && (is_part || request.no_owner) {
@@ -93,18 +98,21 @@ pub(crate) fn check(
         true => target::contents(&request.target)?,
         false => Vec::new(),
     };
-    if is_part && request.target.is_via() {
-        return refuse(
-            "a part can not be restored through `via`: write the dump with --to FILE.dump and use pg_restore there",
-        );
-    }
     let around = match there.exists && !contents.is_empty() {
         true => There::Database,
         false => There::Nothing,
     };
-    let chosen = is_part.then(|| request.selection.choose(entries, around));
+    let chosen = match is_part {
+        true => Some(request.selection.choose(entries, around)),
+        false => select::without_dangling(entries),
+    };
     if let Some(chosen) = &chosen {
         check_chosen(chosen, request)?;
+        if request.target.is_via() {
+            return refuse(
+                "a part can not be restored through `via`: write the dump with --to FILE.dump and use pg_restore there",
+            );
+        }
     }
     let is_wanted = |entry: &&Entry| chosen.as_ref().is_none_or(|c| c.ids.contains(&entry.id));
     let wanted: Vec<&Entry> = entries.iter().filter(is_wanted).collect();
@@ -121,7 +129,13 @@ pub(crate) fn check(
         check_roles(&wanted, &request.facts.server.roles, &known)?;
     }
     check_extensions(&wanted, &there.extensions)?;
-    let into = decide(request, &there, &contents, chosen.as_ref())?;
+    let into = decide(
+        request,
+        &there,
+        &contents,
+        chosen.as_ref().filter(|_| is_part),
+    )?;
+    let places = places(&wanted, &there.tablespaces);
 
     let major = (there.version_number / 10_000).max(request.facts.server.major());
     let program = if is_plain { "psql" } else { "pg_restore" };
@@ -130,6 +144,7 @@ pub(crate) fn check(
         into,
         target,
         chosen,
+        places,
         new_roles,
         settings: target::settings_of(entries),
     })
@@ -141,10 +156,11 @@ pub(crate) fn make(request: &Request, checked: Checked) -> Result<Prepared, Rest
         into,
         target,
         chosen,
+        places,
         new_roles,
         settings,
     } = checked;
-    let is_part = chosen.is_some();
+    let is_part = !request.selection.is_all();
     let mut notes = Vec::new();
     if !new_roles.sql.is_empty() {
         target::maintenance(&target).run(&new_roles.sql, ROLES_LIMIT)?;
@@ -167,7 +183,14 @@ pub(crate) fn make(request: &Request, checked: Checked) -> Result<Prepared, Rest
             format!("without the foreign key {key}: what it points to is not restored with it")
         }));
     }
+    if !places.is_empty() {
+        notes.push(format!(
+            "the server does not have the tablespaces {}: what was in them is in its default one",
+            listed(places.iter())
+        ));
+    }
     Ok(Prepared {
+        has_other_places: !places.is_empty(),
         tables: chosen_tables(chosen.as_ref()),
         clean: into == Into::There && request.overwrite && is_part,
         settings,
@@ -293,6 +316,26 @@ fn is_word(text: &str, form: &str) -> bool {
     let goes_on = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
     text.match_indices(form)
         .any(|(at, _)| !text[at + form.len()..].starts_with(goes_on))
+}
+
+/// A dump of a newer server has SQL that an older one does not know, and ends in the middle.
+fn check_version(request: &Request, there: &target::There) -> Result<(), RestoreError> {
+    let major = request.facts.server.major();
+    match there.version_number / 10_000 >= major {
+        true => Ok(()),
+        false => refuse(&format!(
+            "the server of {} is PostgreSQL {}, and the dump is of {major}: restore into {major} or newer, or write the dump with --to FILE.dump and change it",
+            request.target.title(),
+            there.version()
+        )),
+    }
+}
+
+/// Tablespaces of the source that the target does not have.
+fn places(wanted: &[&Entry], there: &[String]) -> BTreeSet<String> {
+    let of_source = wanted.iter().map(|entry| &entry.tablespace);
+    let missing = of_source.filter(|name| !name.is_empty() && !there.contains(name));
+    missing.cloned().collect()
 }
 
 fn check_extensions(wanted: &[&Entry], available: &[String]) -> Result<(), RestoreError> {

@@ -192,6 +192,37 @@ impl Selection {
     }
 }
 
+/// All but the foreign keys that point to tables which the archive does not have, where there are such: what a plan
+/// file leaves out of a dump is still pointed to from the rest of it. `None`: everything can be restored.
+pub fn without_dangling(entries: &[Entry]) -> Option<Chosen> {
+    let tables: BTreeSet<String> = entries
+        .iter()
+        .filter(|entry| TABLES.contains(&entry.kind.as_str()))
+        .map(|entry| table_name(&entry.schema, &entry.name))
+        .collect();
+    let dangles = |entry: &&Entry| {
+        entry.kind == "FK CONSTRAINT"
+            && points_to(&entry.definition).is_some_and(|table| !tables.contains(table))
+    };
+    let (dangling, others): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(dangles);
+    (!dangling.is_empty()).then(|| Chosen {
+        ids: others.iter().map(|entry| entry.id).collect(),
+        without: dangling.iter().map(|entry| entry.name.clone()).collect(),
+        ..Chosen::default()
+    })
+}
+
+/// The table that a foreign key points to, as its definition names it: quoted where it must be, with its schema.
+fn points_to(definition: &str) -> Option<&str> {
+    let (_, after) = definition.rsplit_once(") REFERENCES ")?;
+    let mut is_quoted = false;
+    let end = after.find(|c: char| {
+        is_quoted ^= c == '"';
+        c == '(' && !is_quoted
+    });
+    Some(&after[..end?])
+}
+
 /// Sequences that a table's columns take their numbers from: those that are owned by a column, which
 /// `SEQUENCE OWNED BY` says, and those that make an identity, which need the table itself.
 fn add_sequences(entries: &[Entry], ids: &mut BTreeSet<i64>) {
@@ -227,7 +258,7 @@ fn add_needed(entries: &[Entry], ids: &mut BTreeSet<i64>) {
 
 #[cfg(test)]
 mod tests {
-    use crate::restore::postgres::select::{Selection, There};
+    use crate::restore::postgres::select::{Selection, There, without_dangling};
     use crate::source::postgres::archive::Entry;
 
     fn entry(id: i64, kind: &str, name: &str, needs: &[i64]) -> Entry {
@@ -236,6 +267,7 @@ mod tests {
             kind: kind.to_owned(),
             schema: "public".to_owned(),
             name: name.to_owned(),
+            tablespace: String::new(),
             owner: String::new(),
             definition: String::new(),
             needs: needs.to_vec(),
@@ -305,6 +337,26 @@ mod tests {
             selection.choose(&archive(), There::Nothing).ids,
             [20, 1, 2, 8, 11]
         );
+    }
+
+    #[test]
+    fn a_foreign_key_to_what_was_left_out_of_the_dump_is_left_out_too() {
+        let mut entries = archive();
+        assert_eq!(without_dangling(&entries), None);
+        let mut points = |to: &str| {
+            let key = entries.last_mut().expect("it is the last");
+            key.definition = format!(
+                "ALTER TABLE ONLY public.orders\n    ADD CONSTRAINT k FOREIGN KEY (a) REFERENCES {to}(id) ON DELETE CASCADE;\n"
+            );
+            without_dangling(&entries)
+        };
+        assert_eq!(points("public.users"), None);
+        for absent in ["public.people", "other.users", "\"a (b)\".users"] {
+            let chosen = points(absent).expect(absent);
+            assert_eq!(chosen.without, ["orders orders_user_fkey"]);
+            assert_eq!(chosen.ids.len(), 14);
+            assert!(!chosen.ids.contains(&14));
+        }
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub struct There {
     pub roles: Vec<String>,
     /// Extensions that could be made there.
     pub extensions: Vec<String>,
+    /// Its tablespaces.
+    pub tablespaces: Vec<String>,
     /// The server's version, as in [`ServerFacts`].
     pub version_number: u32,
     /// Whether who restores may make databases.
@@ -50,6 +52,7 @@ pub fn look(target: &Connection) -> Result<There, PostgresError> {
           'sessions', (SELECT count(*) FROM pg_stat_activity WHERE datname = {database}),
           'roles', (SELECT json_agg(rolname) FROM pg_roles),
           'extensions', (SELECT json_agg(name) FROM pg_available_extensions),
+          'tablespaces', (SELECT json_agg(spcname) FROM pg_tablespace),
           'version_number', current_setting('server_version_num')::int,
           'may_create', (SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user))"
     ))

@@ -4,7 +4,7 @@
 //! wait for no lock for long.
 
 use crate::model::secret::Secret;
-use crate::model::strategy::{PostgresSource, SslMode};
+use crate::model::strategy::{PostgresSource, SslMode, TestServer};
 use crate::source::postgres::PostgresError;
 use crate::source::program::{Program, ProgramError};
 use serde::de::DeserializeOwned;
@@ -65,6 +65,18 @@ impl Connection {
         }
     }
 
+    /// A server for restore tests, as the plan file says.
+    pub fn to_test_server(server: &TestServer, password: Option<Secret>) -> Self {
+        Self {
+            host: Some(server.host.clone()),
+            port: server.port,
+            user: server.user.clone(),
+            sslmode: server.sslmode,
+            password,
+            ..Self::bare_server()
+        }
+    }
+
     /// A server of one's own that listens in `folder` only and asks for no password.
     pub fn local(folder: &str, user: &str, database: &str) -> Self {
         Self {
@@ -116,10 +128,15 @@ impl Connection {
 
     /// For messages: `content_crew at db.example.com:5432`.
     pub fn title(&self) -> String {
+        format!("{} at {}", self.database, self.server())
+    }
+
+    /// The server, for messages: `db.example.com:5432`.
+    pub fn server(&self) -> String {
         let host = self.host.as_deref().unwrap_or("the local server");
         match host.starts_with('/') {
-            true => format!("{} at {host}", self.database),
-            false => format!("{} at {host}:{}", self.database, self.port),
+            true => host.to_owned(),
+            false => format!("{host}:{}", self.port),
         }
     }
 

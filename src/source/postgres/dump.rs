@@ -6,14 +6,17 @@ use crate::model::postgres::{DumpFacts, FACTS_KEY, Schema, ServerFacts};
 use crate::model::secret::Secret;
 use crate::model::strategy::{DumpFormat, PostgresSource};
 use crate::model::tree::Found;
+use crate::model::units::Period;
 use crate::source::postgres::connection::Connection;
 use crate::source::postgres::held::{CUSTOM, Held, PLAIN, Reading};
-use crate::source::postgres::{facts, globals, patterns, programs, schema};
+use crate::source::postgres::{PostgresError, facts, globals, patterns, programs, schema};
 use crate::source::program::{Killer, Program, ProgramStream};
 use crate::source::{Capture, Facts, SourceError};
 use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 /// Name of the file with the server's roles.
@@ -46,6 +49,7 @@ pub fn dump(request: Request) -> Result<Capture, SourceError> {
     patterns::check(&connection, &spec, lock_wait)?;
     let globals = globals::globals(&connection, server.is_superuser)?;
     let shared = Arc::new(Shared::default());
+    let deadline = Deadline::start(&shared, &server.database, spec.timeout);
     let file = file_name(&server.database, spec.format);
     let program = program(&connection, &spec, spec.format, lock_wait);
     let schema_only =
@@ -76,7 +80,10 @@ pub fn dump(request: Request) -> Result<Capture, SourceError> {
     files.insert(0, Found::directory("", at_ns));
     Ok(Capture {
         walk: Box::new(files.into_iter().map(Ok)),
-        guard: Box::new(Guard(shared.clone())),
+        guard: Box::new(Guard {
+            shared: shared.clone(),
+            _deadline: deadline,
+        }),
         finish: Box::new(move || started.finish(&shared)),
     })
 }
@@ -196,6 +203,8 @@ struct Shared(Mutex<State>);
 #[derive(Default)]
 struct State {
     is_given_up: bool,
+    /// Why it was, where that was its own fault.
+    took_too_long: Option<TookTooLong>,
     running: Vec<Killer>,
     dumped: Option<Dumped>,
 }
@@ -217,7 +226,7 @@ impl Shared {
     fn run(&self, program: &Program) -> io::Result<ProgramStream> {
         let mut state = self.state();
         if state.is_given_up {
-            return Err(io::ErrorKind::Interrupted.into());
+            return Err(state.why(io::ErrorKind::Interrupted.into()));
         }
         let (stream, killer) = program.stream().map_err(io::Error::other)?;
         state.running.push(killer);
@@ -249,13 +258,59 @@ impl Shared {
 }
 
 /// Ends what still runs.
-struct Guard(Arc<Shared>);
+struct Guard {
+    shared: Arc<Shared>,
+    _deadline: Deadline,
+}
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let mut state = self.0.state();
-        state.is_given_up = true;
-        state.running.iter().for_each(Killer::kill);
+        self.shared.state().give_up();
+    }
+}
+
+impl State {
+    /// What is to be said of a read that failed with `cause`.
+    fn why(&self, cause: io::Error) -> io::Error {
+        match &self.took_too_long {
+            Some((database, limit)) => io::Error::other(PostgresError::TookTooLong {
+                database: database.clone(),
+                limit: *limit,
+            }),
+            None => cause,
+        }
+    }
+
+    fn give_up(&mut self) {
+        self.is_given_up = true;
+        self.running.iter().for_each(Killer::kill);
+    }
+}
+
+/// What was dumped, and how long that might take.
+type TookTooLong = (String, Period);
+
+/// Gives a dump up that still runs when its time is over, whether or not anybody reads it. Ends when dropped.
+struct Deadline {
+    _stop: Sender<()>,
+}
+
+impl Deadline {
+    fn start(shared: &Arc<Shared>, database: &str, limit: Period) -> Self {
+        let (stop, stopped) = channel::<()>();
+        let (shared, what) = (shared.clone(), (database.to_owned(), limit));
+        thread::spawn(move || {
+            let limit = Duration::from_secs(limit.seconds);
+            if stopped.recv_timeout(limit) != Err(RecvTimeoutError::Timeout) {
+                return;
+            }
+            let mut state = shared.state();
+            if state.dumped.is_none() {
+                state.took_too_long = Some(what);
+                state.give_up();
+            }
+        });
+        Self { _stop: stop }
     }
 }
 
@@ -270,7 +325,8 @@ struct Watched {
 impl Read for Watched {
     /// `Ok(0)` only after `pg_dump` ended well and what it wrote was found to be whole.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let len = self.stream.read(buffer)?;
+        let read = self.stream.read(buffer);
+        let len = read.map_err(|cause| self.shared.state().why(cause))?;
         if len > 0 {
             let fed = self
                 .reading

@@ -1,6 +1,7 @@
 //! What a server says of itself and of one database, asked in one question.
 
 use crate::model::postgres::ServerFacts;
+use crate::model::wal::SystemId;
 use crate::source::postgres::PostgresError;
 use crate::source::postgres::connection::Connection;
 use serde::Deserialize;
@@ -36,7 +37,16 @@ WHERE c.relkind = 'r' AND c.relpersistence <> 't'
 
 /// Asks the server.
 pub fn server(connection: &Connection) -> Result<ServerFacts, PostgresError> {
-    connection.ask(SERVER)
+    let facts: ServerFacts = connection.ask(SERVER)?;
+    Ok(ServerFacts {
+        system_identifier: system(connection).ok(),
+        ..facts
+    })
+}
+
+/// Which cluster the server is of, or why it does not say.
+pub fn system(connection: &Connection) -> Result<SystemId, PostgresError> {
+    connection.ask("SELECT to_json(system_identifier::text) FROM pg_control_system()")
 }
 
 /// A table, by its names as they are, not quoted.

@@ -17,6 +17,7 @@ pub use crate::source::postgres::dump::{GLOBALS, Request, dump, schema_name};
 pub use crate::source::postgres::held::{CUSTOM, Held, PLAIN, Reading};
 pub use crate::source::postgres::live::live;
 
+use crate::model::units::Period;
 use crate::source::postgres::archive::ArchiveError;
 use crate::source::program::ProgramError;
 
@@ -59,6 +60,10 @@ pub enum PostgresError {
         setting: &'static str,
         words: String,
     },
+    #[error(
+        "the dump of {database} still ran after {limit}, and was ended: as long as a dump runs, the server can not clean up dead rows; give it longer with `timeout` in the component's source, or dump a standby"
+    )]
+    TookTooLong { database: String, limit: Period },
     #[error("the dump is not whole")]
     NotWhole(#[source] ArchiveError),
     #[error("{what} does not end as `{program}` ends it")]

@@ -156,6 +156,7 @@ mod tests {
             kind: kind.to_owned(),
             schema: "public".to_owned(),
             name: name.to_owned(),
+            tablespace: String::new(),
             owner: String::new(),
             definition: definition.to_owned(),
             needs: Vec::new(),

@@ -1,7 +1,10 @@
 //! The checks of a PostgreSQL dump: what it lists against what was counted when it was made, and whether it
-//! really comes back, in a server of its own. `pg_restore --list` proves neither.
+//! really comes back, where nothing else is. `pg_restore --list` proves neither.
 
 mod contents;
+mod found;
+mod given;
+mod place;
 mod restore_test;
 pub mod server;
 pub(crate) mod user;

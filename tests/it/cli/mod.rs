@@ -11,6 +11,7 @@ mod notify;
 mod point_in_time;
 mod point_in_time_trouble;
 mod postgres;
+mod postgres_trouble;
 mod prune;
 mod reading;
 mod readme;

@@ -221,3 +221,23 @@ fn a_server_in_the_place_of_another_is_archived_after_a_base_of_it() {
         new.sql("postgres", system)
     );
 }
+
+#[test]
+fn a_replication_slot_is_refused_and_none_is_made() {
+    let given = Archiving::start();
+    let path = given.at().join("plan.kdl");
+    let plan = fs::read_to_string(&path).unwrap();
+    let host = "user \"postgres\"";
+    let with = plan.replace(host, &format!("{host}\n        wal slot=\"ccb\""));
+    assert_ne!(with, plan);
+    fs::write(&path, with).unwrap();
+    given.base();
+    let said = given.expect(3, &["backup", "plan.kdl", "db", "--method", "wal"]);
+    assert!(
+        said.contains("does not read WAL from a replication slot"),
+        "{said}"
+    );
+    // One that nobody reads would keep the server's WAL until its disk is full.
+    let slots = "SELECT count(*) FROM pg_replication_slots";
+    assert_eq!(given.cluster.sql("postgres", slots), "0");
+}

@@ -1,7 +1,7 @@
 //! PostgreSQL by the program itself: planned, backed up, proven, listed, put back; and what can go wrong.
 
 use crate::cli::{outcome, under};
-use crate::source::postgres::given::LAB;
+use crate::source::postgres::given::{LAB, SLOW};
 use crate::support::postgres::{Cluster, Options};
 use crate::support::postgres_backup::everything;
 use crate::support::redis::certificates;
@@ -50,14 +50,14 @@ component "NAME" {
 "#;
 
 /// A component for the database of its name.
-fn component(host: &str, port: u16, name: &str, more: &str) -> String {
+pub(super) fn component(host: &str, port: u16, name: &str, more: &str) -> String {
     let component = COMPONENT.replace("HOST", host).replace("NAME", name);
     let component = component.replace("PORT", &port.to_string());
     component.replace("MORE", more)
 }
 
 /// A folder with a plan file of these components. Others can get to its `tmp`, as a test server's user must.
-fn given(components: &[String]) -> TempDir {
+pub(super) fn given(components: &[String]) -> TempDir {
     let mut builder = tempfile::Builder::new();
     let folder = builder.prefix("ccb-it-").tempdir_in("/tmp");
     let folder = folder.expect("a temporary folder");
@@ -70,27 +70,27 @@ fn given(components: &[String]) -> TempDir {
     folder
 }
 
-fn given_for(cluster: &Cluster, names: &[&str]) -> TempDir {
+pub(super) fn given_for(cluster: &Cluster, names: &[&str]) -> TempDir {
     let components = names.iter();
     let components = components.map(|name| component(cluster.host(), cluster.port(), name, ""));
     given(&components.collect::<Vec<_>>())
 }
 
 /// `ccb` in `folder`, with its own temporary files.
-fn ccb_in(folder: &Path, arguments: &[&str]) -> Command {
+pub(super) fn ccb_in(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = under(&[], folder, arguments);
     command.env("TMPDIR", folder.join("tmp"));
     command
 }
 
 /// Its exit code and what it said.
-fn run(folder: &Path, code: i32, arguments: &[&str]) -> String {
+pub(super) fn run(folder: &Path, code: i32, arguments: &[&str]) -> String {
     let (ended, said) = outcome(&mut ccb_in(folder, arguments));
     assert_eq!(ended, Some(code), "ccb {arguments:?}\n{said}");
     said
 }
 
-const APPLY: [&str; 3] = ["apply", "plan.kdl", "--auto-approve"];
+pub(super) const APPLY: [&str; 3] = ["apply", "plan.kdl", "--auto-approve"];
 
 #[test]
 fn a_dump_is_made_proven_listed_and_put_back() {
@@ -431,12 +431,7 @@ fn a_full_disk_ends_a_backup_and_a_restore_and_leaves_nothing_half_made() {
 #[test]
 fn what_a_run_leaves_that_is_killed_in_a_restore_test_is_ended_and_removed_by_the_next() {
     let cluster = Cluster::start();
-    // Quick to dump, and for ever to restore.
-    let slow = "CREATE FUNCTION slow(text) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true';
-        CREATE TABLE users (a text CHECK (slow(a))); INSERT INTO users VALUES ('1');
-        CREATE OR REPLACE FUNCTION slow(text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS
-            'BEGIN PERFORM pg_sleep(100000); RETURN true; END';";
-    cluster.create("slow", slow);
+    cluster.create("slow", SLOW);
     cluster.create("lab", LAB);
     let folder = given_for(&cluster, &["slow", "lab"]);
     let at = folder.path();

@@ -1,10 +1,13 @@
 //! The README's tour is what the commands print: its `console` blocks are run in a folder of their own, in order,
-//! on a fixed day, and compared; those that say `postgres` with a server of their own. `CCB_BLESS=1` writes what they print. Ids, times of day, sizes and durations
-//! differ from run to run and are not compared.
+//! on a fixed day, and compared; those that say `postgres` with a server of their own, those that say `any moment`
+//! with one that archives, as its user and on the day of the test, for a server's clock can not be set. `CCB_BLESS=1`
+//! writes what they print. Ids, times of day, sizes and durations differ from run to run and are not compared.
 
-use crate::support::postgres::{Cluster, SUPERUSER};
+use crate::support::archiving;
+use crate::support::postgres::{Cluster, Options, SUPERUSER, as_server_user, bin};
+use crate::support::restored::wait_for;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// When the tour takes place: a Monday after lunch, so that what is due does not depend on the hour of the test.
@@ -25,7 +28,7 @@ struct Step {
 fn the_readme_shows_what_the_commands_print() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     copy_plans(folder.path());
-    let count = tour("```console\n", folder.path(), &[], &|line| line);
+    let count = Tour::fixed("```console\n", folder.path()).take();
     assert!(count >= 10, "the tour has {count} commands");
 }
 
@@ -34,11 +37,62 @@ fn the_readme_shows_what_the_commands_print_of_a_database() {
     let cluster = Cluster::start();
     cluster.create("shop", SHOP);
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let host = cluster.host().to_owned();
-    let as_usual = |line: String| line.replace(&host, "/run/postgresql");
-    let env = [("PGHOST", host.as_str()), ("PGUSER", SUPERUSER)];
-    let count = tour("```console postgres\n", folder.path(), &env, &as_usual);
+    let tour = Tour::fixed("```console postgres\n", folder.path());
+    let count = tour.at(&cluster).take();
     assert!(count >= 5, "the tour has {count} commands");
+}
+
+#[test]
+fn the_readme_shows_how_a_server_comes_back_as_it_was_at_a_moment() {
+    let folder = archiving::folder();
+    let at = folder.path().display();
+    let command = format!("archive_command = '{at}/ccb wal push {at}/shop.kdl db %p'");
+    let cluster = Cluster::with(&Options {
+        settings: &["archive_mode = on", &command],
+        ..Options::default()
+    });
+    let orders = "CREATE TABLE orders AS SELECT n FROM generate_series(1, 100) n";
+    cluster.create("shop", orders);
+    let _started = Started(folder.path().join("restored"));
+    let tour = Tour {
+        clock: None,
+        after: &|command| match command {
+            // The server hands a segment over when it comes to it.
+            _ if command.contains("pg_switch_wal") => {
+                let waiting =
+                    "SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name ~ '\\.ready$'";
+                wait_for(|| cluster.sql("postgres", waiting) == "0");
+            }
+            // It lets readers in before it has come to the moment.
+            _ if command.contains("start") => {
+                let recovers = "SELECT pg_is_in_recovery()";
+                wait_for(|| {
+                    let mut psql = cluster.client("psql");
+                    psql.args(["-p", "5433", "-Atc", recovers, "postgres"]);
+                    psql.output().expect("psql can be started").stdout == b"f\n"
+                });
+            }
+            _ => {}
+        },
+        ..Tour::fixed("```console any moment\n", folder.path())
+    };
+    let tour = tour.at(&cluster);
+    let count = tour.calling("/srv/shop", &at.to_string()).take();
+    assert!(count >= 6, "the tour has {count} commands");
+}
+
+/// A data directory whose server is ended.
+struct Started(PathBuf);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let mut stop = Command::new(bin().join("pg_ctl"));
+        stop.args(["-s", "-m", "immediate", "stop", "-D"])
+            .arg(&self.0);
+        as_server_user(&mut stop);
+        // One that was never started can not be ended.
+        let _ = stop.current_dir("/").output();
+    }
 }
 
 /// The database of the tour.
@@ -47,61 +101,135 @@ const SHOP: &str = "CREATE TABLE customers (id int PRIMARY KEY, name text NOT NU
     INSERT INTO customers SELECT n, 'customer ' || n FROM generate_series(1, 100) n;
     INSERT INTO orders SELECT n, 1 + n % 100, n / 4.0 FROM generate_series(1, 1000) n;";
 
-/// Runs the blocks of the README that begin so, in a folder, and compares; gives how many commands there were.
-fn tour(
-    fence: &str,
-    folder: &Path,
-    env: &[(&str, &str)],
-    as_usual: &dyn Fn(String) -> String,
-) -> usize {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let text = fs::read_to_string(&path).expect("the README is there");
-    let clock = Clock::fixed();
-    let mut written = String::new();
-    let mut wrong = Vec::new();
-    let mut count = 0;
-    for (number, part) in text.split(fence).enumerate() {
-        if number == 0 {
-            written.push_str(part);
-            continue;
+/// The blocks of the README that begin with `fence`, and what they are run with.
+struct Tour<'a> {
+    fence: &'static str,
+    folder: &'a Path,
+    env: Vec<(&'static str, String)>,
+    /// Names that stand in the README, and what they are here.
+    called: Vec<(&'static str, String)>,
+    /// `None`: the clock of the machine, as the user of servers.
+    clock: Option<Clock>,
+    /// Done after a command.
+    after: &'a dyn Fn(&str),
+}
+
+impl<'a> Tour<'a> {
+    /// On the day of the tour.
+    fn fixed(fence: &'static str, folder: &'a Path) -> Self {
+        Self {
+            fence,
+            folder,
+            env: Vec::new(),
+            called: Vec::new(),
+            clock: Some(Clock::fixed()),
+            after: &|_| {},
         }
-        let (block, rest) = part.split_once("```").expect("the block ends");
-        written.push_str(fence);
-        for step in steps(block) {
-            let printed = clock.run(folder, &step.command, env);
-            let printed: Vec<String> = printed.into_iter().map(as_usual).collect();
-            count += 1;
-            let same = plain(&printed) == plain(&step.printed);
-            if !same {
-                wrong.push(format!(
-                    "$ {}\n--- the README says\n{}\n--- it prints\n{}\n",
-                    step.command,
-                    step.printed.join("\n"),
-                    printed.join("\n")
-                ));
+    }
+
+    /// With a server.
+    fn at(mut self, cluster: &Cluster) -> Self {
+        let host = cluster.host().to_owned();
+        self.env = vec![("PGHOST", host.clone()), ("PGUSER", SUPERUSER.to_owned())];
+        self.calling("/run/postgresql", &host)
+    }
+
+    /// With another name for what the README calls `name`.
+    fn calling(mut self, name: &'static str, here: &str) -> Self {
+        self.called.push((name, here.to_owned()));
+        self
+    }
+
+    /// Runs the blocks and compares; gives how many commands there were.
+    fn take(&self) -> usize {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+        let text = fs::read_to_string(&path).expect("the README is there");
+        let is_today = self.clock.is_none();
+        let mut written = String::new();
+        let mut wrong = Vec::new();
+        let mut count = 0;
+        for (number, part) in text.split(self.fence).enumerate() {
+            if number == 0 {
+                written.push_str(part);
+                continue;
             }
-            for line in step
-                .typed
-                .iter()
-                .chain(if same { &step.printed } else { &printed })
-            {
-                written.push_str(line);
-                written.push('\n');
+            let (block, rest) = part.split_once("```").expect("the block ends");
+            written.push_str(self.fence);
+            for step in steps(block) {
+                let printed = self.run(&step.command);
+                count += 1;
+                let same = plain(&printed, is_today) == plain(&step.printed, is_today);
+                if !same {
+                    wrong.push(format!(
+                        "$ {}\n--- the README says\n{}\n--- it prints\n{}\n",
+                        step.command,
+                        step.printed.join("\n"),
+                        printed.join("\n")
+                    ));
+                }
+                for line in step
+                    .typed
+                    .iter()
+                    .chain(if same { &step.printed } else { &printed })
+                {
+                    written.push_str(line);
+                    written.push('\n');
+                }
             }
+            written.push_str("```");
+            written.push_str(rest);
         }
-        written.push_str("```");
-        written.push_str(rest);
+        if std::env::var_os("CCB_BLESS").is_some() {
+            fs::write(&path, written).expect("written");
+            return count;
+        }
+        assert!(
+            wrong.is_empty(),
+            "CCB_BLESS=1 writes it:\n{}",
+            wrong.join("\n")
+        );
+        count
     }
-    if std::env::var_os("CCB_BLESS").is_some() {
-        fs::write(&path, written).expect("written");
-        return count;
+
+    /// What the command prints on both streams, as a terminal would show it.
+    fn run(&self, command: &str) -> Vec<String> {
+        let mut real = command.to_owned();
+        for (name, here) in &self.called {
+            real = real.replace(name, here);
+        }
+        let mut bash = match &self.clock {
+            Some(clock) => clock.command(),
+            None => {
+                let mut bash = Command::new("bash");
+                as_server_user(&mut bash);
+                bash
+            }
+        };
+        let program = Path::new(env!("CARGO_BIN_EXE_ccb"));
+        let programs = program.parent().expect("it lies in a folder");
+        let path = std::env::var("PATH").unwrap_or_default();
+        // A folder of its own first: where tests are built may be out of reach of the server's user.
+        let places = [self.folder, bin(), programs].map(|place| place.display().to_string());
+        let output = bash
+            .args(["-c", &format!("{real}\n")])
+            .current_dir(self.folder)
+            .env_clear()
+            .env("PATH", format!("{}:{path}", places.join(":")))
+            .env("CCB_CACHE_DIR", self.folder.join("cache"))
+            .env("CCB_STATE_DIR", self.folder.join("state"))
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+            .env("NO_FAKE_STAT", "1")
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .output()
+            .expect("it can be started; tests/run installs faketime");
+        (self.after)(&real);
+        let printed = [output.stdout, output.stderr].concat();
+        let mut printed = String::from_utf8(printed).expect("it is text");
+        for (name, here) in &self.called {
+            printed = printed.replace(here, name);
+        }
+        printed.lines().map(str::to_owned).collect()
     }
-    assert!(
-        wrong.is_empty(),
-        "CCB_BLESS=1 writes it:\n{}",
-        wrong.join("\n")
-    );
-    count
 }
 
 fn copy_plans(folder: &Path) {
@@ -161,41 +289,31 @@ impl Clock {
         }
     }
 
-    /// What the command prints on both streams, as a terminal would show it.
-    fn run(&self, folder: &Path, command: &str, env: &[(&str, &str)]) -> Vec<String> {
-        let program = Path::new(env!("CARGO_BIN_EXE_ccb"));
-        let programs = program.parent().expect("it lies in a folder");
-        let path = std::env::var("PATH").unwrap_or_default();
-        let output = Command::new("faketime")
-            .args(["-f", &format!("{:+}s", self.offset_seconds)])
-            .args(["bash", "-c", &format!("{command}\n")])
-            .current_dir(folder)
-            .env_clear()
-            .env("PATH", format!("{}:{path}", programs.display()))
-            .env("CCB_CACHE_DIR", folder.join("cache"))
-            .env("CCB_STATE_DIR", folder.join("state"))
-            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-            .env("NO_FAKE_STAT", "1")
-            .envs(env.iter().copied())
-            .output()
-            .expect("faketime can be started; tests/run installs it");
-        let printed = [output.stdout, output.stderr].concat();
-        let printed = String::from_utf8(printed).expect("it is text");
-        printed.lines().map(str::to_owned).collect()
+    /// A shell by that clock.
+    fn command(&self) -> Command {
+        let mut command = Command::new("faketime");
+        command.args(["-f", &format!("{:+}s", self.offset_seconds), "bash"]);
+        command
     }
 }
 
-/// Lines without what differs from run to run, and without the widths of columns that follow from it.
-fn plain(lines: &[String]) -> Vec<String> {
+/// Lines without what differs from run to run, and without the widths of columns that follow from it; on the day of
+/// the test without days, and without the number of a server's files.
+fn plain(lines: &[String], is_today: bool) -> Vec<String> {
+    let is_day = |word: &str| word.parse::<jiff::civil::Date>().is_ok();
     let words = |line: &String| {
         let mut words: Vec<String> = line.split_whitespace().map(word).collect();
+        for word in words.iter_mut().filter(|_| is_today) {
+            match word.get(..10) {
+                Some(day) if is_day(day) => word.replace_range(..10, "DAY"),
+                _ => {}
+            }
+        }
         // `1.71 KiB`: the unit says that the number is a size.
         for at in 1..words.len() {
-            let is_unit = matches!(
-                words[at].trim_end_matches([',', ')']),
-                "B" | "KiB" | "MiB" | "GiB" | "bytes"
-            );
-            if is_unit {
+            let unit = words[at].trim_end_matches([',', ')']);
+            let is_size = matches!(unit, "B" | "KiB" | "MiB" | "GiB" | "bytes");
+            if is_size || is_today && unit == "files" {
                 words[at - 1] = "N".to_owned();
                 words[at] = "SIZE".to_owned();
             }
@@ -245,7 +363,7 @@ fn what_differs_from_run_to_run_is_not_compared_and_the_rest_is() {
         ("1 backed up", "2 backed up", false),
     ];
     for (one, other, same) in table {
-        let lines = |text: &str| plain(&[text.to_owned()]);
+        let lines = |text: &str| plain(&[text.to_owned()], false);
         assert_eq!(lines(one) == lines(other), same, "{one} / {other}");
     }
 }

@@ -8,7 +8,8 @@ use ccb::model::postgres::{Object, Schema};
 use ccb::model::strategy::{
     Component, ContentsCheck, DestinationKind, EnvUse, Export, ExportKind, FilesSource, Hook,
     HookWhen, Keep, Level, Method, Minimum, Pick, Place, PostgresSource, Preset, RestoreInto,
-    RestoreTest, SecretRef, SourceFile, SourceSpec, SslMode, Strategy, Symlinks, Timing, Waiver,
+    RestoreTest, SecretRef, SourceFile, SourceSpec, SslMode, Strategy, Symlinks, TestServer,
+    Timing, Waiver,
 };
 use ccb::model::units::{Day, Percent, Period, Weekday};
 use ccb::plan::Finding;
@@ -38,6 +39,21 @@ fn postgres(strategy: &mut Strategy) -> &mut PostgresSource {
     match &mut db(strategy).source {
         SourceSpec::Postgres(source) => source,
         _ => unreachable!("`db` is a PostgreSQL component"),
+    }
+}
+
+fn tested_at(host: &str) -> RestoreTest {
+    RestoreTest {
+        every: Period::days(30),
+        into: RestoreInto::TemporaryDatabase,
+        files: None,
+        server: Some(TestServer {
+            host: host.to_owned(),
+            port: 5432,
+            user: None,
+            password: None,
+            sslmode: SslMode::Prefer,
+        }),
     }
 }
 
@@ -155,6 +171,12 @@ pub(crate) const BREAKING: &[(&str, Bend, &str, &str)] = &[
         "CCB103",
         |s| postgres(s).sslmode = SslMode::Prefer,
         "component.db.source.sslmode",
+        "sslmode \"prefer\" does not force TLS",
+    ),
+    (
+        "CCB103",
+        |s| db(s).verify.restore_test = Some(tested_at("db-test.example.org")),
+        "component.db.verify.restore-test.server.sslmode",
         "sslmode \"prefer\" does not force TLS",
     ),
     (
@@ -377,6 +399,9 @@ const KEEPING: &[(&str, Bend)] = &[
         postgres(s).sslmode = SslMode::Disable;
         postgres(s).host = Some("/run/postgresql".to_owned());
     }),
+    ("CCB103", |s| {
+        db(s).verify.restore_test = Some(tested_at("/run/postgresql"))
+    }),
     ("CCB104", |s| {
         env_use(s, "BACKUP_KMS_KEY_ID", "destination.primary.sse")
     }),
@@ -423,6 +448,7 @@ const KEEPING: &[(&str, Bend)] = &[
     ("CCB204", |s| {
         db(s).verify.integrity = None;
         db(s).verify.restore_test = Some(RestoreTest {
+            server: None,
             every: Period::days(30),
             into: RestoreInto::TemporaryDatabase,
             files: None,

@@ -340,6 +340,7 @@ fn busy() -> Strategy {
         sample: Percent(100),
     });
     db.verify.restore_test = Some(RestoreTest {
+        server: None,
         every: Period::days(30),
         into: RestoreInto::TemporaryDatabase,
         files: None,

@@ -140,6 +140,7 @@ fn missing_copies_failed_checks_and_overdue_restore_tests_need_attention() {
     assert!(status.ok && !status.is_damaged(), "{status:#?}");
 
     strategy.components[0].verify.restore_test = Some(RestoreTest {
+        server: None,
         every: Period::days(30),
         into: RestoreInto::TemporaryDirectory,
         files: None,

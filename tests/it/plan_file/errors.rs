@@ -60,6 +60,14 @@ fn with(name: &str, nodes: &str) {
 }
 
 #[test]
+fn a_test_server_belongs_to_the_restore_tests_of_a_database() {
+    with(
+        "test_server",
+        "component \"db\" {\n    source \"postgres\" {\n        database \"db\"\n        timeout \"soon\"\n    }\n    store \"main\"\n    verify {\n        restore-test into=\"temporary-database\" {\n            server {\n                port 0\n                password \"hunter2\"\n            }\n        }\n    }\n}\ncomponent \"uploads\" {\n    source \"files\" {\n        path \"./uploads\"\n    }\n    store \"main\"\n    verify {\n        restore-test into=\"temporary-directory\" {\n            server {\n                host \"db-test\"\n            }\n        }\n    }\n}\npolicy preset=\"development\" {\n    restore-test within=\"31d\" {\n        server {\n            host \"db-test\"\n        }\n    }\n}\n",
+    );
+}
+
+#[test]
 fn what_kdl_reads_silently_or_names_badly() {
     broken(
         "lexer_unquoted",

@@ -4,7 +4,7 @@ use crate::plan_file::support::{World, committed, committed_world, parse_committ
 use ccb::model::ids::{Address, ComponentName};
 use ccb::model::strategy::{
     Destination, DestinationKind, Keep, Level, Method, Preset, SecretRef, SourceSpec, SslMode,
-    Strategy, Timing,
+    Strategy, TestServer, Timing,
 };
 use ccb::plan_file::{self, UnsetEnv};
 
@@ -332,4 +332,38 @@ fn a_secret_in_a_value_is_not_shown_resolved() {
     assert!(shown.contains("path \"/srv/${env.APP_PASSWORD}\"") && !shown.contains("hunter2"));
     let strategy = world.parse().unwrap().strategy;
     assert_eq!(strategy.env_in_values[0].name, "APP_PASSWORD");
+}
+
+#[test]
+fn a_dump_may_run_a_day_unless_told_and_a_restore_test_may_name_a_server() {
+    let component = |source: &str, test: &str| {
+        let text = format!(
+            "{HEAD}component \"db\" {{\n    source \"postgres\" {{\n        database \"db\"\n        {source}\n    }}\n    store \"main\"\n    verify {{\n        restore-test into=\"temporary-database\" {test}\n    }}\n}}\n"
+        );
+        let strategy = read(&text, &[("TESTER", "x")], &[]);
+        let names = strategy.env_names.clone();
+        let component = strategy
+            .components
+            .into_iter()
+            .next()
+            .expect("there is one");
+        let SourceSpec::Postgres(source) = component.source else {
+            panic!("it is a database");
+        };
+        let test = component.verify.restore_test.expect("it is tested");
+        (source.timeout.to_string(), test.server, names)
+    };
+    assert_eq!(component("", ""), ("1d".to_owned(), None, vec![]));
+    let server = "{ server { host \"db-test\"; user \"tester\"; password env=\"TESTER\"; sslmode \"verify-full\" } }";
+    let (timeout, server, names) = component("timeout \"90m\"", server);
+    assert_eq!(timeout, "1h30m");
+    assert_eq!(names, ["TESTER"]);
+    let expected = TestServer {
+        host: "db-test".to_owned(),
+        port: 5432,
+        user: Some("tester".to_owned()),
+        password: Some(SecretRef::Env("TESTER".to_owned())),
+        sslmode: SslMode::VerifyFull,
+    };
+    assert_eq!(server, Some(expected));
 }

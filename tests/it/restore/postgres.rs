@@ -1,11 +1,11 @@
 //! Dumps put back: whole and in part, into new databases and into what is there, with roles and without; and
 //! nothing half made where it fails.
 
-use crate::source::postgres::given::{LAB, spec};
+use crate::source::postgres::given::{LAB, SLOW, spec};
 use crate::support::captured::chain;
 use crate::support::postgres::{Cluster, SUPERUSER};
 use crate::support::postgres_backup::{PostgresBackup, everything};
-use ccb::model::strategy::DumpFormat;
+use ccb::model::strategy::{DumpFormat, PostgresSource};
 use ccb::restore::postgres::{Report, Request, Selection, restore};
 use ccb::source::postgres::connection::Connection;
 
@@ -99,7 +99,7 @@ async fn odd_names_encodings_and_plain_dumps_come_back() {
     );
     assert_eq!(cluster.sql("we ird; \"'", "SHOW server_encoding"), "LATIN1");
 
-    let plain = ccb::model::strategy::PostgresSource {
+    let plain = PostgresSource {
         format: DumpFormat::Plain,
         ..spec(&cluster, name)
     };
@@ -292,6 +292,63 @@ async fn roles_are_made_when_asked_and_done_without_when_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_left_out_is_not_pointed_to_and_a_tablespace_that_is_not_there_is_done_without() {
+    let cluster = Cluster::start();
+    cluster.create("lab", LAB);
+    let place = tempfile::tempdir_in("/tmp").expect("a folder");
+    crate::support::postgres::give_to_server_user(place.path());
+    let fast = format!(
+        "CREATE TABLESPACE fast LOCATION '{}'",
+        place.path().display()
+    );
+    cluster.sql("lab", &fast);
+    cluster.sql("lab", "ALTER TABLE orders SET TABLESPACE fast");
+    let part = PostgresSource {
+        exclude_tables: vec!["users".to_owned(), "happy".to_owned()],
+        ..spec(&cluster, "lab")
+    };
+    let backup = PostgresBackup::as_asked(part).await;
+    let other = Cluster::start();
+    for jobs in [1, 2] {
+        let name = format!("part{jobs}");
+        let request = Request {
+            jobs,
+            ..into(&other, &name, &backup)
+        };
+        let report = restored(&backup, request).await;
+        assert_eq!(report.rows, 346);
+        assert_eq!(
+            report.notes,
+            [
+                "without the foreign key orders orders_user_id_fkey: what it points to is not restored with it",
+                "the server does not have the tablespaces fast: what was in them is in its default one",
+            ]
+        );
+    }
+    // At the source's own server it lies where it lay.
+    restored(&backup, into(&cluster, "again", &backup)).await;
+    let lies = "SELECT spcname FROM pg_class c JOIN pg_tablespace t ON t.oid = c.reltablespace WHERE relname = 'orders'";
+    assert_eq!(cluster.sql("again", lies), "fast");
+    cluster.sql("postgres", "DROP DATABASE again");
+    cluster.sql("postgres", "DROP DATABASE lab");
+    cluster.sql("postgres", "DROP TABLESPACE fast");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dump_of_a_newer_server_is_refused_before_anything_is_made() {
+    let cluster = Cluster::start();
+    cluster.create("lab", LAB);
+    let backup = PostgresBackup::of(&cluster, "lab").await;
+    let newer = backup.with(|facts| facts.server.version_number = 990_001);
+    let said = refused(&newer, into(&cluster, "new", &newer)).await;
+    assert!(
+        said.contains("and the dump is of 99: restore into 99 or newer"),
+        "{said}"
+    );
+    assert_eq!(databases(&cluster), "lab postgres");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restore_that_fails_in_the_middle_leaves_nothing_behind() {
     let cluster = Cluster::start();
     cluster.create("lab", LAB);
@@ -334,12 +391,7 @@ async fn a_restore_that_fails_in_the_middle_leaves_nothing_behind() {
 async fn a_server_that_goes_away_in_the_middle_leaves_no_database_of_that_name_and_what_it_left_is_told()
  {
     let cluster = Cluster::start();
-    // Quick to dump, and for ever to restore.
-    let slow = "CREATE FUNCTION slow(text) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true';
-        CREATE TABLE big (a text CHECK (slow(a))); INSERT INTO big VALUES ('1');
-        CREATE OR REPLACE FUNCTION slow(text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS
-            'BEGIN PERFORM pg_sleep(100000); RETURN true; END';";
-    cluster.create("slow", slow);
+    cluster.create("slow", SLOW);
     let backup = PostgresBackup::of(&cluster, "slow").await;
     let mut target = Cluster::start();
     let request = into(&target, "new", &backup);
@@ -393,7 +445,7 @@ async fn a_dump_that_is_not_whole_and_one_that_differs_from_its_facts_are_no_res
     cluster.sql("postgres", "CREATE ROLE small LOGIN");
     let small = Request {
         target: Connection::new(
-            &ccb::model::strategy::PostgresSource {
+            &PostgresSource {
                 user: Some("small".to_owned()),
                 ..spec(&cluster, "new")
             },

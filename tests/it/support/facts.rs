@@ -119,6 +119,7 @@ pub(crate) fn postgres_source() -> SourceSpec {
         compress: 0,
         schemas: Vec::new(),
         exclude_tables: Vec::new(),
+        timeout: "24h".parse().unwrap(),
         wal: None,
         via: Vec::new(),
     })

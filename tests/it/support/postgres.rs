@@ -41,6 +41,14 @@ impl Cluster {
         Self::with(&Options::default())
     }
 
+    /// Starts a server of another system than that of [`Cluster::start`], which all come from one.
+    pub(crate) fn start_other() -> Self {
+        Self::with(&Options {
+            initdb: &["--data-checksums"],
+            ..Options::default()
+        })
+    }
+
     /// Starts a server with options.
     pub(crate) fn with(options: &Options<'_>) -> Self {
         let mut cluster = Self::prepared(options);

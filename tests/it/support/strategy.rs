@@ -72,6 +72,7 @@ pub(crate) fn database(called: &str) -> Component {
             compress: 0,
             schemas: Vec::new(),
             exclude_tables: Vec::new(),
+            timeout: "24h".parse().unwrap(),
             wal: None,
             via: Vec::new(),
         }),

@@ -2,6 +2,7 @@
 
 mod files;
 mod postgres;
+mod postgres_given;
 mod presence;
 mod redis;
 mod temporary;

@@ -41,6 +41,7 @@ async fn try_out(backup: &PostgresBackup) -> Finding {
     let request = DumpTest {
         random: 7,
         parent: parent.path().to_path_buf(),
+        server: None,
     };
     let finding = restore_test(&backup.manifest, &backup.reader, &request).await;
     let left: Vec<_> = std::fs::read_dir(parent.path()).expect("read").collect();
@@ -101,8 +102,18 @@ async fn plain_compressed_and_partial_dumps_and_other_encodings_pass() {
     let plain = asked(|spec| spec.format = DumpFormat::Plain).await;
     let compressed = asked(|spec| spec.compress = 5).await;
     let part = asked(|spec| spec.exclude_tables = vec!["events*".to_owned()]).await;
-    for (backup, rows) in [(plain, 446), (compressed, 446), (part, 356)] {
-        let finding = check(&backup, &["users"], &[]).await;
+    // What is left out is pointed to by a foreign key.
+    let without = |spec: &mut PostgresSource| {
+        spec.exclude_tables = vec!["users".to_owned(), "happy".to_owned()];
+    };
+    let pointed_to = asked(without).await;
+    for (backup, rows) in [
+        (plain, 446),
+        (compressed, 446),
+        (part, 356),
+        (pointed_to, 346),
+    ] {
+        let finding = check(&backup, &["orders"], &[]).await;
         assert!(finding.passed, "{finding:?}");
         let finding = try_out(&backup).await;
         assert!(finding.passed, "{finding:?}");
@@ -221,6 +232,10 @@ async fn what_this_machine_can_not_test_is_told_apart_from_a_bad_dump() {
         facts.server.database_bytes = 1 << 60;
     });
     refused(&try_out(&backup).await, "needs more room than the");
+    let backup = PostgresBackup::of(&cluster, "lab").await.with(|facts| {
+        facts.server.encoding = "NONE".to_owned();
+    });
+    refused(&try_out(&backup).await, "`initdb` failed");
     let parent = folder();
     let deep = parent.path().join("d".repeat(80));
     std::fs::create_dir(&deep).expect("made");
@@ -228,6 +243,7 @@ async fn what_this_machine_can_not_test_is_told_apart_from_a_bad_dump() {
     let request = DumpTest {
         random: 7,
         parent: deep,
+        server: None,
     };
     let finding = restore_test(&backup.manifest, &backup.reader, &request).await;
     refused(&finding, "is too long for a socket");

@@ -18,6 +18,8 @@ pub struct Entry {
     pub schema: String,
     /// Its name, for some kinds with that of what it belongs to.
     pub name: String,
+    /// Where its files lie at the source, when that is not the default.
+    pub tablespace: String,
     /// The role that owns it.
     pub owner: String,
     /// The SQL that makes it; empty for data.
@@ -150,7 +152,7 @@ impl<'a> Cursor<'a> {
         self.skip()?; // how to drop it
         self.skip()?; // how to copy it
         let schema = self.text()?.unwrap_or_default();
-        self.skip()?; // tablespace
+        let tablespace = self.text()?.unwrap_or_default();
         if self.format.version >= (1, 14) {
             self.skip()?; // access method
         }
@@ -170,6 +172,7 @@ impl<'a> Cursor<'a> {
             kind,
             schema,
             name,
+            tablespace,
             owner,
             definition,
             needs,

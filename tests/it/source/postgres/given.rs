@@ -63,6 +63,15 @@ pub(crate) const LAB_ROWS: &[(&str, u64)] = &[
     ("public.users", 100),
 ];
 
+/// Quick to dump, and for ever to restore.
+pub(crate) const SLOW: &str = "
+CREATE FUNCTION slow(text) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true';
+CREATE TABLE users (a text CHECK (slow(a)));
+INSERT INTO users VALUES ('1');
+CREATE OR REPLACE FUNCTION slow(text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS
+  'BEGIN PERFORM pg_sleep(100000); RETURN true; END';
+";
+
 /// What a plan file says of `database` on this server.
 pub(crate) fn spec(cluster: &Cluster, database: &str) -> PostgresSource {
     PostgresSource {
@@ -76,6 +85,7 @@ pub(crate) fn spec(cluster: &Cluster, database: &str) -> PostgresSource {
         compress: 0,
         schemas: Vec::new(),
         exclude_tables: Vec::new(),
+        timeout: "24h".parse().unwrap(),
         wal: None,
         via: Vec::new(),
     }

@@ -134,6 +134,31 @@ fn a_locked_table_is_waited_for_as_long_as_said_and_no_longer() {
 }
 
 #[test]
+fn a_dump_that_takes_too_long_is_ended_and_nothing_of_it_stays_at_the_server() {
+    let cluster = Cluster::start();
+    cluster.create("big", BIG);
+    let mut short = spec(&cluster, "big");
+    short.timeout = "1s".parse().expect("a time");
+    // Nobody reads on: the server is let go all the same.
+    let (stream, _guard) = half_read(short.clone());
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'ccb'";
+    while cluster.sql("postgres", sessions) != "0" {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let said = rest_of(stream).to_string();
+    assert!(
+        said.starts_with("the dump of big still ran after 1s, and was ended:"),
+        "{said}"
+    );
+    assert!(said.contains("`timeout`"), "{said}");
+
+    let _holds = cluster.session("big", "BEGIN; LOCK TABLE big");
+    let said = error(short);
+    assert!(said.contains("still ran after 1s"), "{said}");
+    assert_eq!(cluster.sql("postgres", sessions), "0");
+}
+
+#[test]
 fn a_table_can_not_be_dropped_while_it_is_dumped() {
     let cluster = Cluster::start();
     cluster.create("big", BIG);
