@@ -338,7 +338,10 @@ fn word(word: &str) -> String {
     }
     match word.split_once('T') {
         Some((day, time)) if day.len() == 10 && time.contains(':') => format!("{day}TIME"),
-        _ if bare.len() >= 5 && bare.split(':').all(digits) && bare.contains(':') => {
+        _ if bare.len() >= 5
+            && bare.split(':').all(|part| digits(&part.replace('.', "")))
+            && bare.contains(':') =>
+        {
             "TIME".to_owned()
         }
         _ => word.to_owned(),
