@@ -8,8 +8,9 @@ use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::sync::mpsc::Receiver;
 
-/// zstd's level: a server waits for every push, and 1 has most of the ratio of 3.
-const LEVEL: i32 = 1;
+/// zstd's level: a server waits for every push, and a WAL backup compresses anew what it takes over. -1 takes two
+/// thirds of the time of 1, and a tenth more room until then.
+const LEVEL: i32 = -1;
 /// Parts of this length are compressed on their own.
 const PART_LEN_BYTES: usize = 1 << 20;
 /// Parts that are read ahead of those that are compressed.
@@ -32,9 +33,9 @@ impl PackedWal {
             len_bytes: 0,
         };
         loop {
-            let mut part = Vec::with_capacity(PART_LEN_BYTES);
-            let limit = PART_LEN_BYTES as u64;
-            let len = from.by_ref().take(limit).read_to_end(&mut part)?;
+            let mut part = vec![0; PART_LEN_BYTES];
+            let len = fill(&mut from, &mut part)?;
+            part.truncate(len);
             let is_last = len < PART_LEN_BYTES;
             packed.len_bytes += len as u64;
             if len > 0 {
@@ -75,6 +76,20 @@ impl PackedWal {
         }
         Ok(rest.is_empty())
     }
+}
+
+/// Reads until `part` is full or `from` ends, in as few steps as it gives; how much there was.
+fn fill(from: &mut impl Read, part: &mut [u8]) -> io::Result<usize> {
+    let mut len = 0;
+    while len < part.len() {
+        match from.read(&mut part[len..]) {
+            Ok(0) => break,
+            Ok(more) => len += more,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(len)
 }
 
 fn take_first(packing: &mut VecDeque<Receiver<Vec<u8>>>) -> io::Result<Option<Vec<u8>>> {

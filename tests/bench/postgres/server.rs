@@ -51,7 +51,7 @@ impl Server {
             .append(true)
             .open(data.join("postgresql.conf"))?;
         file.write_all(settings.as_bytes())?;
-        let log = fs::File::create(place.join("log"))?;
+        let log = fs::File::create(place.join("server.log"))?;
         let mut server = as_user(&bin("postgres")?);
         server.arg("-D").arg(&data).stdin(Stdio::null());
         let process = server.stdout(log.try_clone()?).stderr(log).spawn()?;
@@ -61,7 +61,7 @@ impl Server {
         };
         while server.sql("postgres", "SELECT 1").is_err() {
             if let Some(ended) = server.process.try_wait()? {
-                let said = fs::read_to_string(place.join("log"))?;
+                let said = fs::read_to_string(place.join("server.log"))?;
                 return Err(io::Error::other(format!(
                     "the server ended, {ended}:\n{said}"
                 )));
