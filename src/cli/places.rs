@@ -10,6 +10,7 @@ use crate::model::strategy::{Destination, DestinationKind, Strategy};
 use crate::observe::Opened;
 use crate::repository::{OpenError, Repository};
 use crate::store::local::Local;
+use crate::store::sftp::{self, AddressError, Sftp};
 use crate::store::{Doing, Kind, Store, StoreError};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,6 +18,8 @@ use std::sync::Arc;
 
 /// Store calls at once on a local disk: more only make its head move more.
 const LOCAL_CALLS_AT_ONCE: usize = 4;
+/// Over SSH all calls share one connection; more of them hide how long an answer takes.
+const SFTP_CALLS_AT_ONCE: usize = 8;
 
 /// A destination: its store where this version can reach it, and its repository where there is one.
 pub struct Place {
@@ -120,11 +123,15 @@ async fn store(destination: &Destination) -> Result<Store, StoreError> {
             };
             bucket.open(destination).await
         }
-        DestinationKind::Sftp { url } => Err(out_of_reach(url, "SFTP")),
+        DestinationKind::Sftp { url } => {
+            // The place is not shown: a URL that is wrong may have a password in it.
+            let address = url.parse().map_err(|cause: AddressError| {
+                StoreError::new(Doing::List, "", "its SFTP server", Kind::Denied).caused_by(cause)
+            })?;
+            let program = world::variable("CCB_SSH").unwrap_or_else(|| "ssh".to_owned());
+            let program = program.into();
+            let sftp = Sftp::new(sftp::Settings { address, program });
+            Ok(Store::new(Arc::new(sftp), SFTP_CALLS_AT_ONCE))
+        }
     }
-}
-
-fn out_of_reach(url: &str, what: &str) -> StoreError {
-    let cause = std::io::Error::other(format!("this version of ccb has no {what} client"));
-    StoreError::new(Doing::List, "", url, Kind::Unreachable).caused_by(cause)
 }

@@ -8,6 +8,7 @@ mod key;
 pub mod local;
 pub mod memory;
 pub mod s3;
+pub mod sftp;
 
 pub use error::{Doing, Kind, StoreError};
 pub use handle::{Calls, Retries, Store};

@@ -1,15 +1,13 @@
 //! What every backend promises, run against each of them.
 
-use crate::store::s3::settings;
+use crate::store::{key, s3, sftp};
 use crate::support::s3::Server;
+use crate::support::ssh;
 use bytes::Bytes;
 use ccb::store::s3::S3;
-use ccb::store::{Backend, Key, Kind, Put, local::Local, memory::Memory};
+use ccb::store::sftp::Sftp;
+use ccb::store::{Backend, Kind, Put, local::Local, memory::Memory};
 use std::{collections::BTreeSet, sync::Arc};
-
-fn key(text: &str) -> Key {
-    Key::new(text).unwrap()
-}
 
 /// Runs the suite against an empty store.
 async fn conforms(backend: Arc<dyn Backend>) {
@@ -201,7 +199,18 @@ async fn memory_conforms() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_conforms() {
     let server = Server::start();
-    conforms(Arc::new(S3::new(settings(&server)).unwrap())).await;
+    conforms(Arc::new(S3::new(s3::settings(&server)).unwrap())).await;
     let all = server.objects();
     assert!(all.keys().all(|key| key.starts_with("of/ccb/")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_over_ssh_conforms() {
+    let server = ssh::Server::start();
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("not/yet/there");
+    conforms(Arc::new(Sftp::new(sftp::settings(&server, &root)))).await;
+    // What was being written has a name, or is gone.
+    let left = std::fs::read_dir(root.join(".tmp")).unwrap().count();
+    assert_eq!(left, 0);
 }

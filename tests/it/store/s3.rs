@@ -1,18 +1,13 @@
 //! S3: what only a server can do wrong, and what is asked of it.
 
+use crate::store::{chain, key, quick};
 use crate::support::s3::{ACCESS_KEY, BUCKET, Fault, Quirks, SECRET_KEY, Server};
 use bytes::Bytes;
 use ccb::store::s3::{Lock, S3, ServerSide, Settings};
-use ccb::store::{Backend, Key, Kind, Put, Retries, Store, StoreError};
+use ccb::store::{Backend, Kind, Put, Store};
 use hyper::Method;
 use rustls::{ClientConfig, RootCertStore};
-use std::error::Error;
 use std::sync::Arc;
-use std::time::Duration;
-
-fn key(text: &str) -> Key {
-    Key::new(text).expect("a key")
-}
 
 fn tls() -> ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -43,22 +38,7 @@ pub(super) fn settings(server: &Server) -> Settings {
 
 fn store(server: &Server) -> Store {
     let s3 = S3::new(settings(server)).expect("it can be asked");
-    let quick = Retries {
-        attempts: 3,
-        first_pause: Duration::from_millis(1),
-        pause_max: Duration::from_millis(5),
-    };
-    Store::with_retries(Arc::new(s3), 8, quick)
-}
-
-fn chain(error: &StoreError) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        words += &format!(": {error}");
-        cause = error.source();
-    }
-    words
+    Store::with_retries(Arc::new(s3), 8, quick())
 }
 
 #[tokio::test]

@@ -14,5 +14,6 @@ pub(crate) mod redis;
 pub(crate) mod redis_backup;
 pub(crate) mod restored;
 pub(crate) mod s3;
+pub(crate) mod ssh;
 pub(crate) mod strategy;
 pub(crate) mod tcp;
