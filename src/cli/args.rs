@@ -246,6 +246,9 @@ pub enum Command {
         /// How much is read at level 2, beginning with what was read longest ago
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=100))]
         percent: u8,
+        /// Store again what is damaged or missing, from the other destinations, and check again
+        #[arg(long)]
+        heal: bool,
         /// Print JSON
         #[command(flatten)]
         json: Json,

@@ -84,6 +84,16 @@ impl Reading {
         found.ok_or_else(|| unknown("destination", name, names))
     }
 
+    /// The other repositories that are open, in the order of the file.
+    pub fn others(&self, name: &DestinationName) -> Vec<(DestinationName, Repository)> {
+        let names = self.strategy.destinations.iter().map(|other| &other.name);
+        let open = names.filter(|other| *other != name).filter_map(|other| {
+            let opened = self.places.get(other)?.opened.as_ref().ok()?;
+            Some((other.clone(), opened.clone()))
+        });
+        open.collect()
+    }
+
     /// The open repositories and what they hold, in the order of the plan file. One that can not be
     /// listed is said and passed over, unless it is the only one.
     pub async fn holdings(&self, only: Option<&str>) -> Result<Vec<Seen>, Trouble> {

@@ -5,6 +5,7 @@ mod apply;
 mod approve;
 mod args;
 mod around;
+mod check;
 mod exit;
 mod foresee;
 mod health;
@@ -174,10 +175,16 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Trouble> 
             destination,
             level,
             percent,
+            heal,
             json,
         } => {
-            let destination = destination.as_deref();
-            more::check(&file, destination, (level, percent), json.json, context).await
+            let wanted = check::Wanted {
+                destination: destination.as_deref(),
+                level,
+                percent,
+                heal,
+            };
+            check::run(&file, &wanted, json.json, context).await
         }
         Command::Prune {
             file,

@@ -1,15 +1,13 @@
-//! Small commands: `fmt`, `schema`, `graph`, `check`, `undelete`. Each is one call and its words.
+//! Small commands: `fmt`, `schema`, `graph`, `undelete`. Each is one call and its words.
 
 use crate::cli::args::{GraphFormat, PlanArguments, SchemaFormat};
 use crate::cli::exit::{Exit, Trouble, chain};
 use crate::cli::holdings::Reading;
 use crate::cli::{Context, input, output, plan, world};
-use crate::model::ids::{DestinationName, RunId};
+use crate::model::ids::RunId;
 use crate::model::units::to_minute;
 use crate::plan_file::{self, schema};
 use crate::render;
-use crate::render::listing::checks::{self, Checked, CheckedRepository, DamagedObject, HitBackup};
-use crate::repository::{CheckLevel, CheckReport};
 use std::fs;
 
 /// Writes plan files in the usual layout. A file whose meaning or comments would change is left alone.
@@ -63,74 +61,6 @@ pub async fn graph(
         GraphFormat::Json => render::graph::json(&plan),
     })?;
     Ok(Exit::Ok)
-}
-
-/// Checks repositories: 0 all objects are there, 1 their structure, 2 a part of the bytes, 3 every byte.
-pub async fn check(
-    file: &str,
-    destination: Option<&str>,
-    (level, percent): (u8, u8),
-    as_json: bool,
-    context: &Context,
-) -> Result<Exit, Trouble> {
-    let depth = match level {
-        0 => CheckLevel::Presence,
-        1 => CheckLevel::Structure,
-        2 => CheckLevel::Sample {
-            percent: crate::model::units::Percent(percent.min(100)),
-        },
-        _ => CheckLevel::Full,
-    };
-    let reading = Reading::open(file, context).await?;
-    let mut repositories = Vec::new();
-    for (name, repository, _) in reading.holdings(destination).await? {
-        let report = repository.check(depth).await;
-        let report = report.map_err(|e| Trouble::from_error(Exit::Error, &e))?;
-        repositories.push(checked(name, &report));
-    }
-    let is_clean = |one: &CheckedRepository| one.damaged.is_empty() && one.hit.is_empty();
-    let all = Checked {
-        clean: repositories.iter().all(is_clean),
-        level,
-        repositories,
-    };
-    output::print(&match as_json {
-        true => render::output::json(&all),
-        false => checks::checked(&all, &context.look()),
-    })?;
-    Ok(match all.clean {
-        true => Exit::Ok,
-        false => Exit::Damaged,
-    })
-}
-
-fn checked(destination: DestinationName, report: &CheckReport) -> CheckedRepository {
-    CheckedRepository {
-        destination,
-        backups: report.backups,
-        packs: report.packs.count,
-        pack_bytes: report.packs.bytes,
-        packs_read: report.packs_read.count,
-        read_bytes: report.packs_read.bytes,
-        damaged: report
-            .damaged
-            .iter()
-            .map(|damaged| DamagedObject {
-                key: damaged.key.clone(),
-                why: chain(&damaged.cause),
-            })
-            .collect(),
-        hit: report
-            .hit
-            .iter()
-            .map(|hit| HitBackup {
-                backup: hit.backup,
-                component: hit.component.clone(),
-                paths: hit.paths.clone(),
-                path_count: hit.path_count,
-            })
-            .collect(),
-    }
 }
 
 /// Brings a forgotten backup back, at every destination whose trash still has it.

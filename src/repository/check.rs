@@ -56,6 +56,32 @@ pub struct CheckReport {
     pub damaged: Vec<Damaged>,
     /// Backups that can not be restored in full, sorted by key.
     pub hit: Vec<HitBackup>,
+    pub(crate) wounds: Wounds,
+}
+
+/// What is damaged, as far as it can be stored again from elsewhere.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wounds {
+    /// Packs that are damaged, cut or missing.
+    pub(crate) packs: BTreeSet<Digest>,
+    /// Keys of index segments that can not be read.
+    pub(crate) segments: BTreeSet<String>,
+    /// Directories and lists of blobs that are in no whole pack.
+    pub(crate) trees: BTreeSet<BlobId>,
+    /// Bytes of files that are in no whole pack.
+    pub(crate) data: BTreeSet<BlobId>,
+}
+
+impl Wounds {
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self {
+            packs,
+            segments,
+            trees,
+            data,
+        } = self;
+        packs.is_empty() && segments.is_empty() && trees.is_empty() && data.is_empty()
+    }
 }
 
 impl CheckReport {
@@ -182,13 +208,21 @@ async fn check_trees(
     report.blobs = (reach.trees.len() + reach.data.len()) as u64;
     for (id, cause) in &reach.unreadable {
         report.add(format!("tree {id}"), cause.clone());
+        report.wounds.trees.insert(*id);
     }
     // A damaged pack still holds blobs that are whole.
     let is_in_bad_pack = |id: &&BlobId| {
         let places = state.index.locations(id);
         !places.is_empty() && places.iter().all(|place| state.bad.contains(&place.pack))
     };
-    let suspects = reach.blobs().filter(is_in_bad_pack).copied().collect();
+    let suspects: Vec<BlobId> = reach.blobs().filter(is_in_bad_pack).copied().collect();
+    forgive_replaced(state, &suspects, report);
+    for id in &suspects {
+        match reach.trees.contains(id) {
+            true => report.wounds.trees.insert(*id),
+            false => report.wounds.data.insert(*id),
+        };
+    }
     state.unreadable = packs::unreadable(&state.reader, suspects).await?;
     let is_missing = |id: &&BlobId| state.index.locations(id).is_empty();
     let missing: BTreeSet<_> = reach.data.iter().filter(is_missing).collect();
@@ -197,6 +231,25 @@ async fn check_trees(
             format!("blob {id}"),
             RepositoryError::BlobMissing { id: *id },
         );
+        report.wounds.data.insert(*id);
     }
     Ok(())
+}
+
+/// A damaged pack that is condemned, and of which nothing is needed that is not elsewhere too, is no damage any
+/// more: a prune removes it. `suspects` are the blobs that are in damaged packs alone.
+fn forgive_replaced(state: &State, suspects: &[BlobId], report: &mut CheckReport) {
+    let places = suspects.iter().flat_map(|id| state.index.locations(id));
+    let needed: BTreeSet<u32> = places.map(|place| place.pack).collect();
+    let packs = &state.index.packs;
+    let replaced = state
+        .bad
+        .iter()
+        .filter(|number| packs[**number as usize].is_condemned && !needed.contains(*number));
+    for number in replaced {
+        let pack = &packs[*number as usize];
+        let key = layout::pack(pack.header.kind, &pack.name).to_string();
+        report.damaged.retain(|damaged| damaged.key != key);
+        report.wounds.packs.remove(&pack.name);
+    }
 }

@@ -14,6 +14,8 @@ mod trash;
 mod usage;
 mod wal;
 
+pub(crate) use condemn::put_record;
+
 use crate::model::ids::BackupId;
 use crate::model::units::{Percent, Period};
 use crate::repository::check::Damaged;

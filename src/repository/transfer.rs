@@ -29,6 +29,8 @@ pub(crate) enum Unreadable {
 pub(crate) struct Transferred {
     /// What trees among the blobs name.
     pub(crate) children: Children,
+    /// How many blobs were stored.
+    pub(crate) stored: u64,
     /// Blobs that could not be read, and why.
     pub(crate) unreadable: Vec<(BlobId, RepositoryError)>,
 }
@@ -114,6 +116,7 @@ impl Transfer {
         if !self.into.claim(id) {
             return Ok(());
         }
+        lock(&self.done).stored += 1;
         if self.kind == BlobKind::Tree || content.len() > GROUPED_MAX_BYTES {
             return self
                 .into

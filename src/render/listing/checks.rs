@@ -40,10 +40,30 @@ pub struct CheckedRepository {
     pub packs_read: u64,
     /// Their bytes.
     pub read_bytes: u64,
+    /// What was healed before; none: healing was not asked for, or there was nothing to heal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healed: Option<HealedRepository>,
     /// What is damaged or missing.
     pub damaged: Vec<DamagedObject>,
     /// Backups that can not be restored in full.
     pub hit: Vec<HitBackup>,
+}
+
+/// What was stored again.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
+pub struct HealedRepository {
+    /// What was damaged or missing.
+    pub damaged: Vec<DamagedObject>,
+    /// Destinations that were read besides this one.
+    pub from: Vec<DestinationName>,
+    /// Blobs that were stored again.
+    pub blobs: u64,
+    /// What they took.
+    pub stored_bytes: u64,
+    /// Damaged packs that were condemned; a prune removes them.
+    pub condemned_packs: u64,
+    /// Damaged index segments that were removed; the packs say the same.
+    pub removed_segments: u64,
 }
 
 /// An object that is damaged or missing.
@@ -80,7 +100,7 @@ pub fn checked(all: &Checked, look: &Look) -> String {
     out + &match (count(|one| one.damaged.len()), count(|one| one.hit.len())) {
         (0, 0) => "No damage found.\n".to_owned(),
         (damaged, hit) => format!(
-            "{} damaged or missing, {} hit. `ccb restore --from` reads another destination's copy.\n",
+            "{} damaged or missing, {} hit. `ccb check --heal` stores again what another destination has whole; `ccb restore --from` reads its copy.\n",
             words::count(damaged, "object"),
             words::count(hit, "backup")
         ),
@@ -100,6 +120,9 @@ fn repository(one: &CheckedRepository, look: &Look) -> String {
         words::count(one.packs, "pack"),
         words::size(one.pack_bytes),
     );
+    if let Some(healed) = &one.healed {
+        out += &repaired(healed, look);
+    }
     for DamagedObject { key, why } in &one.damaged {
         let word = look.paint(Tint::BoldRed, "damaged");
         out += &format!("  {word} {}: {}\n", line(key), line(why));
@@ -119,6 +142,41 @@ fn repository(one: &CheckedRepository, look: &Look) -> String {
         if hit.path_count > shown {
             out += &format!("    and {} more\n", hit.path_count - shown);
         }
+    }
+    out
+}
+
+fn repaired(healed: &HealedRepository, look: &Look) -> String {
+    let mut out = String::new();
+    for DamagedObject { key, why } in &healed.damaged {
+        let word = look.paint(Tint::Yellow, "was damaged");
+        out += &format!("  {word} {}: {}\n", line(key), line(why));
+    }
+    let from: Vec<String> = healed
+        .from
+        .iter()
+        .map(|name| format!("destination.{name}"))
+        .collect();
+    let from = match from.is_empty() {
+        true => "what is whole here, for no other destination is open".to_owned(),
+        false => format!("what is whole here and in {}", from.join(", ")),
+    };
+    out += &format!(
+        "  stored again, from {from}: {} ({})\n",
+        words::count(healed.blobs, "blob"),
+        words::size(healed.stored_bytes)
+    );
+    if healed.condemned_packs > 0 {
+        out += &format!(
+            "  {} condemned: nothing refers to it any more, and `ccb prune` removes it after its grace\n",
+            words::count(healed.condemned_packs, "damaged pack")
+        );
+    }
+    if healed.removed_segments > 0 {
+        out += &format!(
+            "  {} removed; the packs say the same\n",
+            words::count(healed.removed_segments, "damaged index segment")
+        );
     }
     out
 }

@@ -111,7 +111,10 @@ pub(super) async fn segments(
     for (meta, segment) in read_segments(repository).await? {
         match segment {
             Ok(segment) => segments.push(segment),
-            Err(error) => report.add(&meta.key, error),
+            Err(error) => {
+                report.wounds.segments.insert(meta.key.to_string());
+                report.add(&meta.key, error);
+            }
         }
     }
     Ok(segments)
@@ -141,12 +144,13 @@ pub(super) fn check_packs(
         for (number, pack) in segment.packs.iter().enumerate() {
             let is_new = described.insert(pack.name);
             let found = sizes.get(&pack.name).copied();
-            // A segment may name for a while what was condemned and removed.
-            if found == Some(pack.size) || (found.is_none() && log.packs.contains_key(&pack.name)) {
+            // A segment may name for a while what was condemned: removed by now, or cut, and of no use.
+            if found == Some(pack.size) || log.packs.contains_key(&pack.name) {
                 continue;
             }
             gone.insert(number as u32, pack.name);
             if is_new {
+                report.wounds.packs.insert(pack.name);
                 let key = layout::pack(pack.header.kind, &pack.name);
                 report.add(
                     &key,

@@ -190,6 +190,7 @@ fn note(
         _ => {}
     }
     if state.bad.insert(number) {
+        report.wounds.packs.insert(pack.name);
         report.add(layout::pack(pack.header.kind, &pack.name), error);
     }
     Ok(())

@@ -79,7 +79,7 @@ fn running(survey: &Survey, ends: &Ends) -> (BTreeSet<String>, Option<Timestamp>
 }
 
 /// Appends a record; `false` when somebody else was first.
-pub(super) async fn put_record(
+pub(crate) async fn put_record(
     repository: &Repository,
     number: u64,
     packs: &[Digest],

@@ -306,6 +306,7 @@ fn a_check_says_what_is_damaged_and_what_it_hits() {
         pack_bytes: 1 << 30,
         packs_read: 34,
         read_bytes: 100 << 20,
+        healed: None,
         damaged: Vec::new(),
         hit: Vec::new(),
     };

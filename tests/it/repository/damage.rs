@@ -14,7 +14,7 @@ use ccb::store::{
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Damage {
+pub(super) enum Damage {
     Delete,
     Truncate,
     Flip,
@@ -22,7 +22,7 @@ enum Damage {
     Duplicate,
 }
 
-const DAMAGES: [Damage; 5] = [
+pub(super) const DAMAGES: [Damage; 5] = [
     Damage::Delete,
     Damage::Truncate,
     Damage::Flip,
@@ -69,7 +69,7 @@ async fn given() -> Given {
 }
 
 /// The oldest object under a prefix, which belongs to the backup `old`, and the newest.
-async fn pair(backend: &Memory, prefix: &str, part: &str) -> [Key; 2] {
+pub(super) async fn pair(backend: &Memory, prefix: &str, part: &str) -> [Key; 2] {
     let mut objects = backend.list(prefix).await.unwrap().objects;
     objects.retain(|meta| meta.key.as_str().ends_with(part));
     objects.sort_by_key(|meta| meta.modified);
@@ -81,7 +81,7 @@ async fn pair(backend: &Memory, prefix: &str, part: &str) -> [Key; 2] {
 
 /// Damages the first of the two. What is duplicated comes to lie under the name of another object that
 /// never was: of its kind, but not its own.
-async fn damage(backend: &Memory, [victim, other]: &[Key; 2], damage: Damage) {
+pub(super) async fn damage(backend: &Memory, [victim, other]: &[Key; 2], damage: Damage) {
     match damage {
         Damage::Delete => backend.lose(victim),
         Damage::Truncate => backend.damage(victim, |bytes| bytes.truncate(bytes.len() / 2)),

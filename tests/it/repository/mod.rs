@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod format;
 pub(crate) mod given;
+mod healing;
 mod keys;
 mod listing;
 mod lock;

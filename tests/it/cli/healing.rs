@@ -1,0 +1,97 @@
+//! `ccb check --heal`: damage at one destination, healed from another.
+
+use crate::cli::{expect, given};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const CHECK: &[&str] = &[
+    "check",
+    "plan.kdl",
+    "--destination",
+    "primary",
+    "--level",
+    "3",
+];
+const HEAL: &[&str] = &[
+    "check",
+    "plan.kdl",
+    "--destination",
+    "primary",
+    "--level",
+    "3",
+    "--heal",
+];
+/// What an exit code says of damage.
+const DAMAGED: i32 = 6;
+
+/// Every file below a folder.
+fn below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("there") {
+        let path = entry.expect("read").path();
+        match path.is_dir() {
+            true => found.extend(below(&path)),
+            false => found.push(path),
+        }
+    }
+    found
+}
+
+fn flip_the_middle(path: &Path) {
+    let mut bytes = fs::read(path).expect("read");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(path, bytes).expect("written");
+}
+
+#[test]
+fn damage_is_healed_from_the_other_destination_and_said() {
+    let folder = given();
+    let at = folder.path();
+    expect(at, 0, &["apply", "plan.kdl", "--auto-approve", "--quiet"]);
+    let packs = below(&at.join("repository/packs"));
+    assert!(packs.len() >= 2, "{packs:?}");
+    packs.iter().for_each(|pack| flip_the_middle(pack));
+    let found = expect(at, DAMAGED, CHECK);
+    assert!(found.contains("damaged or missing"), "{found}");
+    assert!(found.contains("--heal"), "the way out is named: {found}");
+
+    let healed = expect(at, 0, HEAL);
+    for words in [
+        "was damaged",
+        "stored again",
+        "destination.second",
+        "condemned",
+        "No damage found.",
+    ] {
+        assert!(healed.contains(words), "{words}: {healed}");
+    }
+    let again = expect(at, 0, HEAL);
+    assert!(!again.contains("stored again"), "{again}");
+
+    // By itself.
+    fs::remove_dir_all(at.join("second")).expect("removed");
+    let to = [
+        "restore", "plan.kdl", "data", "--from", "primary", "--to", "restored",
+    ];
+    expect(at, 0, &to);
+    let same = |path: &str| fs::read(at.join("restored").join(path)).expect("restored");
+    assert_eq!(same("readme.txt"), b"hello\n");
+    assert_eq!(same("deep/er/file.bin"), [7; 300_000]);
+}
+
+#[test]
+fn what_no_destination_has_whole_stays_damage() {
+    let folder = given();
+    let at = folder.path();
+    expect(at, 0, &["apply", "plan.kdl", "--auto-approve", "--quiet"]);
+    for repository in ["repository/packs", "second/packs"] {
+        below(&at.join(repository))
+            .iter()
+            .for_each(|pack| flip_the_middle(pack));
+    }
+    let healed = expect(at, DAMAGED, HEAL);
+    assert!(healed.contains("damaged or missing"), "{healed}");
+    let refused = expect(at, 1, &["check", "plan.kdl", "--level", "0", "--heal"]);
+    assert!(refused.contains("--level 1, 2 or 3"), "{refused}");
+}
