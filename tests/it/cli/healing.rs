@@ -12,17 +12,12 @@ const CHECK: &[&str] = &[
     "--level",
     "3",
 ];
-const HEAL: &[&str] = &[
-    "check",
-    "plan.kdl",
-    "--destination",
-    "primary",
-    "--level",
-    "3",
-    "--heal",
-];
 /// What an exit code says of damage.
 const DAMAGED: i32 = 6;
+
+fn heal() -> Vec<&'static str> {
+    [CHECK, &["--heal"]].concat()
+}
 
 /// Every file below a folder.
 fn below(folder: &Path) -> Vec<PathBuf> {
@@ -56,7 +51,7 @@ fn damage_is_healed_from_the_other_destination_and_said() {
     assert!(found.contains("damaged or missing"), "{found}");
     assert!(found.contains("--heal"), "the way out is named: {found}");
 
-    let healed = expect(at, 0, HEAL);
+    let healed = expect(at, 0, &heal());
     for words in [
         "was damaged",
         "stored again",
@@ -66,7 +61,7 @@ fn damage_is_healed_from_the_other_destination_and_said() {
     ] {
         assert!(healed.contains(words), "{words}: {healed}");
     }
-    let again = expect(at, 0, HEAL);
+    let again = expect(at, 0, &heal());
     assert!(!again.contains("stored again"), "{again}");
 
     // By itself.
@@ -90,7 +85,7 @@ fn what_no_destination_has_whole_stays_damage() {
             .iter()
             .for_each(|pack| flip_the_middle(pack));
     }
-    let healed = expect(at, DAMAGED, HEAL);
+    let healed = expect(at, DAMAGED, &heal());
     assert!(healed.contains("damaged or missing"), "{healed}");
     let refused = expect(at, 1, &["check", "plan.kdl", "--level", "0", "--heal"]);
     assert!(refused.contains("--level 1, 2 or 3"), "{refused}");

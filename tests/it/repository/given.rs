@@ -92,6 +92,16 @@ pub(crate) fn secret() -> Secret {
 
 /// A new encrypted repository.
 pub(crate) async fn repository(backend: &(impl Backend + Clone + 'static)) -> Repository {
+    created(backend, (CipherSuite::Aes256Gcm, None), "create").await
+}
+
+/// A new repository of this cipher, of the keyring of another or of its own; it is another process with random
+/// numbers of its own when the seed is another.
+pub(crate) async fn created(
+    backend: &(impl Backend + Clone + 'static),
+    (cipher, keyring_of): (CipherSuite, Option<&Repository>),
+    seed: &str,
+) -> Repository {
     let secret = secret();
     let slot = NewSlot {
         name: "main",
@@ -99,12 +109,11 @@ pub(crate) async fn repository(backend: &(impl Backend + Clone + 'static)) -> Re
         kdf: Kdf::Raw,
     };
     let creation = Creation {
-        cipher: CipherSuite::Aes256Gcm,
+        cipher,
         slot: Some(slot),
-        keyring_of: None,
+        keyring_of,
     };
-    let surroundings = surroundings("create");
-    Repository::create(store(backend), &creation, &surroundings)
+    Repository::create(store(backend), &creation, &surroundings(seed))
         .await
         .unwrap()
 }

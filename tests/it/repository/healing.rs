@@ -3,17 +3,13 @@
 
 use crate::repository::damage::{DAMAGES, Damage, damage, pair};
 use crate::repository::given::{
-    Files, draft, files, memory, noise, read_back, repository, secret, store, surroundings, walk,
-    write,
+    Files, created, draft, files, memory, noise, read_back, repository, walk, write,
 };
 use ccb::model::ids::BackupId;
-use ccb::model::strategy::Kdf;
 use ccb::model::units::Period;
 use ccb::repository::format::config::CipherSuite;
 use ccb::repository::format::manifest::Manifest;
-use ccb::repository::{
-    CheckLevel, Commit, Creation, NewSlot, PruneRequest, Repack, Repository, copy,
-};
+use ccb::repository::{CheckLevel, Commit, PruneRequest, Repack, Repository, copy};
 use ccb::store::memory::Memory;
 use jiff::SignedDuration;
 use std::sync::Arc;
@@ -58,21 +54,7 @@ async fn given() -> Given {
 
 /// Another repository, of the keyring of `from` or of its own.
 async fn another(from: Option<&Repository>) -> Repository {
-    let secret = secret();
-    let slot = NewSlot {
-        name: "main",
-        secret: &secret,
-        kdf: Kdf::Raw,
-    };
-    let creation = Creation {
-        cipher: CipherSuite::Aes256Gcm,
-        slot: Some(slot),
-        keyring_of: from,
-    };
-    let surroundings = surroundings("other");
-    Repository::create(store(&memory()), &creation, &surroundings)
-        .await
-        .unwrap()
+    created(&memory(), (CipherSuite::Aes256Gcm, from), "other").await
 }
 
 async fn restores(repository: &Repository, backups: &[(Manifest, Files)]) {

@@ -1,17 +1,15 @@
 //! Forgetting, undeleting, copying and pruning, one after the other: what goes, what stays, and when.
 
 use crate::repository::given::{
-    back_up, draft, files, memory, newest, noise, read_back, reopened, repository, secret, store,
+    back_up, created, draft, files, memory, newest, noise, read_back, reopened, repository, store,
     surroundings, walk_since, write,
 };
 use ccb::model::ids::RunId;
-use ccb::model::strategy::Kdf;
 use ccb::model::units::{Percent, Period};
 use ccb::repository::format::config::CipherSuite;
 use ccb::repository::format::manifest::{Annotation, Note, Version};
 use ccb::repository::{
-    Commit, Creation, NewSlot, Packs, PruneReport, PruneRequest, Repack, Repository,
-    RepositoryError, copy,
+    Commit, Creation, Packs, PruneReport, PruneRequest, Repack, Repository, RepositoryError, copy,
 };
 use ccb::store::{Backend, memory::Memory};
 use jiff::SignedDuration;
@@ -219,20 +217,7 @@ async fn a_prune_removes_nothing_while_something_that_is_needed_can_not_be_read(
 async fn a_copy_keeps_id_and_content_takes_holds_along_and_is_made_once() {
     let (here, there) = (memory(), memory());
     let from = repository(&here).await;
-    let secret = secret();
-    let slot = NewSlot {
-        name: "main",
-        secret: &secret,
-        kdf: Kdf::Raw,
-    };
-    let creation = Creation {
-        cipher: CipherSuite::ChaCha20Poly1305,
-        slot: Some(slot),
-        keyring_of: Some(&from),
-    };
-    let to = Repository::create(store(&there), &creation, &surroundings("to"))
-        .await
-        .unwrap();
+    let to = created(&there, (CipherSuite::ChaCha20Poly1305, Some(&from)), "to").await;
     let tree = crate::repository::given::generated();
     let manifest = back_up(&from, &tree).await.unwrap();
     let hold = Annotation {
