@@ -128,6 +128,8 @@ async fn back_up_component(
     };
     let manifest = session.commit(commit).await.map_err(failed)?;
     hands.record_made(step.id, manifest.id);
+    let mut notes = vec![format!("{} files", tree.stats.files)];
+    notes.extend(facts.notes);
     Ok(Done {
         backup: Some(manifest.id),
         read_bytes: tree.stats.bytes,
@@ -135,7 +137,7 @@ async fn back_up_component(
         stored_bytes: manifest.stats.stored_bytes,
         left_out,
         left_out_count,
-        note: format!("{} files", tree.stats.files),
+        note: notes.join("; "),
     })
 }
 

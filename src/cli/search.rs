@@ -199,8 +199,12 @@ async fn diff_text(
             }
         }
     }
-    for line in differences::database(&dumps.schema, &dumps.tables, &look) {
-        out.line(&line)?;
+    let database = differences::database(&dumps.schema, &dumps.tables, &look);
+    for line in database
+        .iter()
+        .chain(&differences::keys(&dumps.keys, &look))
+    {
+        out.line(line)?;
     }
     out.line(&differences::counts(&counts))?;
     out.finish()?;
@@ -234,6 +238,7 @@ async fn diff_json(
         ("summary", json!(counts)),
         ("schema", json!(dumps.schema)),
         ("tables", json!(dumps.tables)),
+        ("keys", json!(dumps.keys)),
         ("unread", json!(unreads)),
     ];
     out.text(&long.end(&self::members(rest)))?;

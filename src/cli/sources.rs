@@ -10,16 +10,22 @@ use crate::model::inventory::Inventory;
 use crate::model::postgres::drift::drift;
 use crate::model::postgres::{DumpFacts, Schema};
 use crate::model::records::Manifest;
-use crate::model::strategy::{Component, Method, PostgresSource, SourceSpec, Strategy};
+use crate::model::strategy::{
+    Component, Method, PostgresSource, RedisSource, SourceSpec, Strategy,
+};
 use crate::plan::check::Live;
 use crate::restore::postgres::schema;
 use crate::source::postgres::live;
-use std::collections::BTreeMap;
+use crate::source::redis;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
+use std::path::PathBuf;
+use std::time::Duration;
 
 type Failed = Box<dyn Error + Send + Sync>;
 
-/// Asks every PostgreSQL database that is dumped. One that does not answer is a warning: the plan stands without.
+/// Asks every PostgreSQL database that is dumped, and every Redis server. A database that does not answer is a
+/// warning: the plan stands without.
 pub async fn look(
     strategy: &Strategy,
     inventory: &Inventory,
@@ -27,8 +33,13 @@ pub async fn look(
 ) -> BTreeMap<ComponentName, Live> {
     let mut all = BTreeMap::new();
     for component in strategy.components.iter().filter(|c| c.enabled) {
-        let SourceSpec::Postgres(source) = &component.source else {
-            continue;
+        let source = match &component.source {
+            SourceSpec::Postgres(source) => source,
+            SourceSpec::Redis(source) => {
+                all.insert(component.name.clone(), of_redis(component, source).await);
+                continue;
+            }
+            SourceSpec::Files(_) | SourceSpec::S3(_) => continue,
         };
         match of_component(component, source, inventory, places).await {
             Ok(live) => {
@@ -42,6 +53,44 @@ pub async fn look(
         }
     }
     all
+}
+
+/// Begins a backup by each method that is scheduled, and gives it up before anything is saved or sent: what is in
+/// its way is met.
+async fn of_redis(component: &Component, source: &RedisSource) -> Live {
+    let scheduled = component.schedules.iter().filter(|s| s.enabled);
+    let methods: BTreeSet<Method> = scheduled.map(|schedule| schedule.method).collect();
+    let mut unready = Vec::new();
+    for method in methods {
+        let source = source.clone();
+        let begun = tokio::task::spawn_blocking(move || begin(&source, method));
+        let why = match begun.await {
+            Ok(Ok(())) => continue,
+            Ok(Err(error)) => chain(&*error),
+            Err(error) => chain(&error),
+        };
+        unready.push((method, why));
+    }
+    Live {
+        unready,
+        ..Live::default()
+    }
+}
+
+fn begin(source: &RedisSource, method: Method) -> Result<(), Failed> {
+    let request = redis::Request {
+        url: world::secret(&source.url, Commands::Run)?,
+        via: source.via.clone(),
+        data_dir: source.data_dir.as_ref().map(PathBuf::from),
+        scratch: std::env::temp_dir(),
+        at_ns: 0,
+        patience: Duration::ZERO,
+    };
+    match method {
+        Method::Aof => redis::aof(request)?,
+        _ => redis::rdb(request)?,
+    };
+    Ok(())
 }
 
 async fn of_component(
@@ -58,6 +107,7 @@ async fn of_component(
     Ok(Live {
         since: before.map(|(manifest, before)| (manifest.started, drift(&before, &schema))),
         schema,
+        unready: Vec::new(),
     })
 }
 

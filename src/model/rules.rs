@@ -456,6 +456,17 @@ pub const RULES: &[Rule] = &[
         ],
     ),
     rule(
+        "CCB224",
+        "source-unready",
+        [W, W, W],
+        P,
+        [
+            "component.X could not be backed up by method M now: WHY",
+            "what a backup would fail at is better known before it is due than after",
+            "see the cause: start the server, repair its settings, or choose another method",
+        ],
+    ),
+    rule(
         "CCB301",
         "shadowed-rule",
         [I, I, I],

@@ -37,7 +37,7 @@ pub struct Surroundings {
     pub unignored_in_git: BTreeSet<DestinationName>,
     /// The committed runbook that differs from what `ccb runbook` prints (CCB307).
     pub stale_runbook: Option<String>,
-    /// Databases that were looked at, because somebody asked for it (CCB220, CCB223).
+    /// Databases that were looked at, because somebody asked for it (CCB220, CCB223, CCB224).
     pub live: BTreeMap<ComponentName, Live>,
 }
 

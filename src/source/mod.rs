@@ -48,6 +48,8 @@ pub struct Facts {
     pub tools: BTreeMap<String, String>,
     /// What was asked for and is not in it: the backup is recorded as incomplete.
     pub lacking: Vec<ReadError>,
+    /// What whoever watches should know of how it was read.
+    pub notes: Vec<String>,
 }
 
 /// Why a source could not be read or put back.

@@ -51,13 +51,20 @@ fn used(process: &Path, directory: &Path) -> Option<Option<PathBuf>> {
             .ok()
             .filter(|path| path.starts_with(directory))
     };
-    if is_in(&process.join("cwd")).is_some() {
+    let cwd = process.join("cwd");
+    if is_in(&cwd).is_some() || is_same(&cwd, directory) {
         return Some(None);
     }
     let open = fs::read_dir(process.join("fd")).ok()?;
     open.filter_map(Result::ok)
         .find_map(|fd| is_in(&fd.path()))
         .map(Some)
+}
+
+/// A process in a container, or behind a bind mount, knows the directory by another path.
+fn is_same(link: &Path, directory: &Path) -> bool {
+    let id = |path: &Path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino()));
+    matches!((id(link), id(directory)), (Ok(one), Ok(other)) if one == other)
 }
 
 fn describe(id: i32, process: &Path, open: Option<PathBuf>) -> io::Result<Process> {

@@ -11,6 +11,7 @@ mod data;
 mod inventory;
 mod measure;
 mod postgres;
+mod redis;
 mod rounds;
 mod table;
 mod tools;
@@ -41,7 +42,7 @@ pub struct Options {
     pub dir: PathBuf,
 }
 
-const USAGE: &str = "usage: tests/bench/run [--scale small|full] [--rounds N] [--only media|small|text|inventory|postgres] [--dir DIRECTORY]";
+const USAGE: &str = "usage: tests/bench/run [--scale small|full] [--rounds N] [--only media|small|text|inventory|postgres|redis] [--dir DIRECTORY]";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);

@@ -4,6 +4,7 @@
 use crate::data::{self, Kind, Size};
 use crate::inventory;
 use crate::measure::{self, Figures, median};
+use crate::redis;
 use crate::table::{OWN, Table};
 use crate::tools::{Operation, Tool};
 use crate::{Options, Scale, postgres};
@@ -28,6 +29,8 @@ struct Bench<'a> {
     table: Table,
     /// MB/s of plain writing and syncing.
     disk: Vec<f64>,
+    /// Tables of what has no peers among backup programs.
+    more: String,
 }
 
 /// Runs everything and prints what was measured.
@@ -75,13 +78,14 @@ impl<'a> Bench<'a> {
                 None => eprintln!("bench: {} is not here, and is left out", tool.name()),
             }
         }
-        let (table, disk) = (Table::default(), Vec::new());
+        let (table, disk, more) = (Table::default(), Vec::new(), String::new());
         Ok(Self {
             options,
             tools,
             dir,
             table,
             disk,
+            more,
         })
     }
 
@@ -93,6 +97,9 @@ impl<'a> Bench<'a> {
         }
         if "inventory".contains(&self.options.only) {
             self.plan_and_list()?;
+        }
+        if "redis".contains(&self.options.only) {
+            self.more.push_str(&redis::run(self.options, &self.dir)?);
         }
         Ok(())
     }
@@ -255,6 +262,7 @@ impl<'a> Bench<'a> {
                 median(self.disk.clone())
             );
         }
+        text.push_str(&self.more);
         text
     }
 }

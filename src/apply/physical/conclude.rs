@@ -53,6 +53,7 @@ impl Conclusion {
             source,
             tools: BTreeMap::new(),
             lacking: self.lacking,
+            ..Facts::default()
         })
     }
 

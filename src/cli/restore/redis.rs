@@ -9,7 +9,6 @@ use crate::model::strategy::RedisSource;
 use crate::model::units::{Size, to_minute};
 use crate::restore::redis::{Conf, Report, Request, answers, restore};
 use crate::source::redis::Target;
-use crate::source::redis::facts::RedisFacts;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -56,8 +55,7 @@ pub async fn restore_redis(
     if arguments.json.json {
         output::print(&as_json(&report, &request))?;
     } else if !context.global.quiet {
-        let facts = RedisFacts::of(&manifest.source);
-        output::print(&words(&report, &request, facts.as_ref()))?;
+        output::print(&words(&report, &request))?;
     }
     Ok(Exit::Ok)
 }
@@ -103,7 +101,7 @@ fn check_server(source: &RedisSource, target: &Path) -> Result<(), Trouble> {
     }
 }
 
-fn words(report: &Report, request: &Request, facts: Option<&RedisFacts>) -> String {
+fn words(report: &Report, request: &Request) -> String {
     let target = request.target.display();
     let mut lines = Vec::new();
     let (would, names) = (request.dry_run, report.files.join(", "));
@@ -131,15 +129,7 @@ fn words(report: &Report, request: &Request, facts: Option<&RedisFacts>) -> Stri
             "It then has {keys} keys, less those that have expired since: redis-cli INFO keyspace"
         ));
     }
-    let config = facts.map(|facts| &facts.config);
-    let setting = |name: &str| config.and_then(|config| config.get(name));
-    if let (Some(limit), Some(policy)) = (setting("maxmemory"), setting("maxmemory-policy"))
-        && limit != "0"
-    {
-        lines.push(format!(
-            "The server it is from had maxmemory {limit} and {policy}: with less memory, keys are dropped while it loads."
-        ));
-    }
+    lines.extend(report.cautions.iter().cloned());
     lines.join("\n")
 }
 
@@ -152,6 +142,7 @@ fn as_json(report: &Report, request: &Request) -> String {
         "appendonly": report.appendonly,
         "settings": report.settings,
         "keys": report.keys,
+        "cautions": report.cautions,
     });
     format!("{document:#}")
 }

@@ -1,10 +1,10 @@
-//! CCB220 and CCB223 before a backup is made: what the databases themselves were found to be, where somebody asked
+//! CCB220, CCB223 and CCB224 before a backup is made: what the databases themselves were found to be, where somebody asked
 //! for that. Where nobody did, nothing is known and nothing is said.
 
 use crate::model::ids::Address;
 use crate::model::postgres::Schema;
 use crate::model::postgres::drift::{Drift, How};
-use crate::model::strategy::{Component, Strategy};
+use crate::model::strategy::{Component, Method, Strategy};
 use crate::model::units::to_minute;
 use crate::plan::check::{Broken, Surroundings, active, counted};
 use jiff::Timestamp;
@@ -19,6 +19,8 @@ pub struct Live {
     pub schema: Schema,
     /// When the newest backup was made that could be compared with, and how the schema differs from then.
     pub since: Option<(Timestamp, Vec<Drift>)>,
+    /// Methods that a backup could not be begun by now, and why.
+    pub unready: Vec<(Method, String)>,
 }
 
 pub(crate) fn check(strategy: &Strategy, around: &Surroundings) -> Vec<Broken> {
@@ -27,6 +29,7 @@ pub(crate) fn check(strategy: &Strategy, around: &Surroundings) -> Vec<Broken> {
         .flat_map(|(component, live)| {
             let mut broken = missing(component, live);
             broken.extend(drifted(component, live));
+            broken.extend(unready(component, live));
             broken
         })
         .collect()
@@ -52,6 +55,16 @@ fn missing(component: &Component, live: &Live) -> Vec<Broken> {
             )
         })
         .collect()
+}
+
+fn unready(component: &Component, live: &Live) -> Vec<Broken> {
+    let at = Address::component(&component.name);
+    let of = |(method, why): &(Method, String)| {
+        let what = format!("{at} could not be backed up by method {method} now: {why}");
+        let help = "what is in the way now may be gone when it is due; what stays makes the backup fail then";
+        Broken::new("CCB224", at.clone(), what, help)
+    };
+    live.unready.iter().map(of).collect()
 }
 
 fn drifted(component: &Component, live: &Live) -> Vec<Broken> {

@@ -69,6 +69,17 @@ pub struct TableDifference {
     pub rows_after: Option<u64>,
 }
 
+/// How many keys a Redis server had, for programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct KeysDifference {
+    /// Which keys: `database 0`, `type hash`.
+    pub of: String,
+    /// How many before.
+    pub before: u64,
+    /// How many after.
+    pub after: u64,
+}
+
 /// How two backups differ, for programs.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Differences {
@@ -84,6 +95,8 @@ pub struct Differences {
     pub schema: Vec<Drift>,
     /// Tables of a database whose rows are others.
     pub tables: Vec<TableDifference>,
+    /// Numbers of keys of a Redis server that are others.
+    pub keys: Vec<KeysDifference>,
     /// Directories that can not be read, so that what is in them was not compared, with why.
     pub unread: Vec<String>,
 }
@@ -166,6 +179,22 @@ pub fn database(schema: &[Drift], tables: &[TableDifference], look: &Look) -> Ve
         lines.extend(tables.iter().map(|table| rows(table, look)));
     }
     lines
+}
+
+/// What became of the keys of a Redis server, likewise.
+pub fn keys(keys: &[KeysDifference], look: &Look) -> Vec<String> {
+    if keys.is_empty() {
+        return Vec::new();
+    }
+    let sign = look.paint(Tint::of_sign('~'), "~");
+    let line = |one: &KeysDifference| {
+        let of = printable(one.of.as_bytes());
+        format!("{sign} {of}: {} -> {} keys", one.before, one.after)
+    };
+    let above = look.paint(Tint::Bold, "In the keys:");
+    std::iter::once(above)
+        .chain(keys.iter().map(line))
+        .collect()
 }
 
 fn object(drift: &Drift, look: &Look) -> String {

@@ -8,6 +8,13 @@ use std::path::{Path, PathBuf};
 /// Includes are followed so deep.
 const DEPTH_MAX: usize = 8;
 
+/// What Redis does when nobody says otherwise.
+pub(crate) const DBFILENAME: &str = "dump.rdb";
+pub(crate) const APPENDFILENAME: &str = "appendonly.aof";
+pub(crate) const APPENDDIRNAME: &str = "appendonlydir";
+pub(crate) const DATABASES: &str = "16";
+const MAXMEMORY_POLICY: &str = "noeviction";
+
 /// What a server will be started with; `None` where it is not known.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Conf {
@@ -19,6 +26,10 @@ pub struct Conf {
     pub appendfilename: Option<String>,
     /// `appenddirname`.
     pub appenddirname: Option<String>,
+    /// `maxmemory`, in bytes; 0 is as much as there is.
+    pub maxmemory: Option<u64>,
+    /// `maxmemory-policy`.
+    pub maxmemory_policy: Option<String>,
 }
 
 /// Why a configuration could not be read.
@@ -35,21 +46,34 @@ impl Conf {
     pub fn read(path: &Path) -> Result<Self, ConfError> {
         let mut settings = BTreeMap::new();
         collect(path, 0, &mut settings)?;
-        Ok(Self::of(&settings, Some(false)))
+        let said = |name: &str| settings.get(name).cloned();
+        let or = |name: &str, usual: &str| Some(said(name).unwrap_or_else(|| usual.to_owned()));
+        Ok(Self {
+            appendonly: Some(said("appendonly").is_some_and(|v| v.eq_ignore_ascii_case("yes"))),
+            dbfilename: or("dbfilename", DBFILENAME),
+            appendfilename: or("appendfilename", APPENDFILENAME),
+            appenddirname: or("appenddirname", APPENDDIRNAME),
+            maxmemory: said("maxmemory").map_or(Some(0), |text| memory(&text)),
+            maxmemory_policy: or("maxmemory-policy", MAXMEMORY_POLICY),
+        })
     }
+}
 
-    /// Of settings by name; `unsaid` is what `appendonly` is when they do not say it.
-    pub fn of(settings: &BTreeMap<String, String>, unsaid: Option<bool>) -> Self {
-        let text = |name: &str| settings.get(name).cloned();
-        Self {
-            appendonly: text("appendonly")
-                .map(|value| value.eq_ignore_ascii_case("yes"))
-                .or(unsaid),
-            dbfilename: text("dbfilename"),
-            appendfilename: text("appendfilename"),
-            appenddirname: text("appenddirname"),
-        }
-    }
+/// An amount of memory as Redis reads it: `1k` is 1000 and `1kb` is 1024 bytes.
+fn memory(text: &str) -> Option<u64> {
+    let text = text.to_ascii_lowercase();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" | "b" => 1,
+        "k" => 1000,
+        "kb" => 1 << 10,
+        "m" => 1_000_000,
+        "mb" => 1 << 20,
+        "g" => 1_000_000_000,
+        "gb" => 1 << 30,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 /// Later lines win over earlier ones, as in Redis.

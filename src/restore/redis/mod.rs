@@ -3,6 +3,7 @@
 //! will look for it: with `appendonly yes`, Redis does not even look at `dump.rdb`, starts empty, and
 //! overwrites it at its next save.
 
+mod caution;
 mod conf;
 mod layout;
 mod owner;
@@ -15,12 +16,13 @@ use crate::model::records::Manifest;
 use crate::model::tree::{Node, NodeKind, printable};
 use crate::repository::{Reader, RepositoryError};
 use crate::restore::ContentStream;
+use crate::restore::redis::caution::cautions;
 use crate::restore::redis::layout::{Item, layout};
-use crate::restore::redis::put::{prepare, put_all};
+use crate::restore::redis::put::{InTheWay, in_the_way, stage};
 use crate::source::redis::facts::RedisFacts;
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where to put a backup, and for what kind of server.
 #[derive(Debug, Clone)]
@@ -50,6 +52,8 @@ pub struct Report {
     pub settings: BTreeMap<String, String>,
     /// Keys that it should have, when they were counted.
     pub keys: Option<u64>,
+    /// What else is to be thought of, as whole sentences.
+    pub cautions: Vec<String>,
 }
 
 /// Why nothing was put back, or not all.
@@ -82,6 +86,19 @@ pub enum RedisRestoreError {
     NotEmpty { target: PathBuf, there: Vec<String> },
     #[error("read the backup")]
     Read(#[source] RepositoryError),
+    #[error("another restore is at work in `{}`: wait until it has ended", target.display())]
+    AtWork { target: PathBuf },
+    #[error(
+        "give `{}` to user {user} and group {group}, whose the directory is and as whom the server runs: run this as root or as that user",
+        path.display()
+    )]
+    Owner {
+        path: PathBuf,
+        user: u32,
+        group: u32,
+        #[source]
+        cause: io::Error,
+    },
     #[error("{doing} `{}`", path.display())]
     Write {
         doing: &'static str,
@@ -102,14 +119,15 @@ pub async fn restore(
     let files = files(reader, manifest).await?;
     let layout = layout(&facts, &files.keys().cloned().collect::<Vec<_>>(), request)?;
     in_use(&request.target)?;
-    let moved_aside = prepare(request, &manifest.id.short())?;
+    let way = in_the_way(request, &layout.names, &manifest.id.short())?;
     let mut report = Report {
         files: layout.items.iter().map(|item| item.to.clone()).collect(),
         bytes: 0,
-        moved_aside,
+        moved_aside: way.aside.clone(),
         appendonly: layout.appendonly,
         settings: layout.settings,
         keys: facts.rdb.as_ref().map(|rdb| rdb.keys()),
+        cautions: cautions(&facts, &request.conf),
     };
     if request.dry_run {
         return Ok(report);
@@ -128,7 +146,7 @@ pub async fn restore(
         sources.push((to, stream));
     }
     let target = request.target.clone();
-    let put = tokio::task::spawn_blocking(move || put_all(&target, sources)).await;
+    let put = tokio::task::spawn_blocking(move || put(&target, sources, &way)).await;
     let put = put.map_err(|error| RedisRestoreError::Write {
         doing: "write into",
         path: request.target.clone(),
@@ -136,6 +154,18 @@ pub async fn restore(
     });
     report.bytes = put??;
     Ok(report)
+}
+
+/// Writes everything and puts it into place. Gives back how many bytes.
+fn put(
+    target: &Path,
+    sources: Vec<(String, put::Source)>,
+    way: &InTheWay,
+) -> Result<u64, RedisRestoreError> {
+    let staged = stage(target, sources)?;
+    // Somebody may have started a server while it was written.
+    in_use(target)?;
+    staged.place(way)
 }
 
 /// The backup's files by path.

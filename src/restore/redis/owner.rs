@@ -1,6 +1,7 @@
 //! Whether a server owns a data directory right now. Redis works in its data directory, so that it is seen
 //! even when it has no file open there.
 
+use crate::restore::redis::put::UNFINISHED;
 use crate::source::processes;
 use crate::source::redis::{RedisError, Target};
 use std::path::{Path, PathBuf};
@@ -36,9 +37,12 @@ const HARMLESS: [&str; 6] = ["bash", "sh", "dash", "zsh", "fish", "ccb"];
 pub fn in_use(target: &Path) -> Result<(), InUse> {
     // Where processes can not be looked at, the server's own answer is what is left to go by.
     let users = processes::using(target).unwrap_or_default();
+    let own = std::process::id() as i32;
+    let unfinished = target.canonicalize().unwrap_or_default().join(UNFINISHED);
     let owner = users.into_iter().find(|user| {
         let is_harmless = user.open.is_none() && HARMLESS.contains(&user.name.as_str());
-        !is_harmless
+        let is_this_restore = |open: &PathBuf| user.id == own && open.starts_with(&unfinished);
+        !is_harmless && !user.open.as_ref().is_some_and(is_this_restore)
     });
     match owner {
         None => Ok(()),

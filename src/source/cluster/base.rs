@@ -277,7 +277,7 @@ fn facts(state: &State, server: Server, client: String) -> Result<Facts, SourceE
     Ok(Facts {
         source: BTreeMap::from([(BaseFacts::NAME.to_owned(), value)]),
         tools: BTreeMap::from([("pg_basebackup".to_owned(), client)]),
-        lacking: Vec::new(),
+        ..Facts::default()
     })
 }
 

@@ -191,7 +191,7 @@ impl Started {
         Ok(Facts {
             source: BTreeMap::from([(FACTS_KEY.to_owned(), facts)]),
             tools: BTreeMap::from([("pg_dump".to_owned(), self.version)]),
-            lacking: Vec::new(),
+            ..Facts::default()
         })
     }
 }

@@ -13,8 +13,9 @@ use std::collections::BTreeMap;
 /// Under this name in a manifest's facts.
 pub const NAME: &str = "redis";
 
-/// Settings that decide what a restored server makes of the data.
-const SETTINGS: [&str; 7] = [
+/// Settings that decide what a restored server makes of the data, and where its users are, who are not in it.
+const SETTINGS: [&str; 8] = [
+    "aclfile",
     "appendonly",
     "appenddirname",
     "appendfilename",
@@ -53,6 +54,9 @@ pub struct RedisFacts {
     pub keys_after: BTreeMap<u32, Keys>,
     /// Settings, those that could be read.
     pub config: BTreeMap<String, String>,
+    /// Memory that the server used for its data and itself, in bytes.
+    #[serde(default)]
+    pub used_memory: Option<u64>,
     /// Where the server stood, when it did not change while it was read.
     pub position: Option<Position>,
 }
@@ -74,6 +78,7 @@ impl RedisFacts {
             keys_before: keyspace(info),
             keys_after: keyspace(info),
             config,
+            used_memory: info.number("used_memory").and_then(|n| n.try_into().ok()),
             position: None,
         }
     }
@@ -81,6 +86,7 @@ impl RedisFacts {
     /// As they go into a manifest.
     pub(crate) fn into_facts(self) -> Result<Facts, SourceError> {
         let tools = BTreeMap::from([("redis-server".to_owned(), self.server.clone())]);
+        let notes = self.notes();
         let value = serde_json::to_value(self).map_err(|cause| SourceError::Io {
             doing: "describe the backup".to_owned(),
             cause: cause.into(),
@@ -88,8 +94,27 @@ impl RedisFacts {
         Ok(Facts {
             source: BTreeMap::from([(NAME.to_owned(), value)]),
             tools,
-            lacking: Vec::new(),
+            notes,
+            ..Facts::default()
         })
+    }
+
+    /// What is not as whoever asked for it may think.
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if let Some(why) = &self.files_unread {
+            notes.push(format!("streamed instead: {why}"));
+        }
+        if let Some(what) = &self.raw_because {
+            notes.push(format!(
+                "stored as the server wrote it, as {what} is not understood here"
+            ));
+        }
+        if self.is_cluster {
+            notes
+                .push("one shard of a cluster: the others need components of their own".to_owned());
+        }
+        notes
     }
 
     /// Those of a manifest.
@@ -138,6 +163,9 @@ pub struct Position {
     pub saved_at: i64,
     /// Changes since then.
     pub changes: i64,
+    /// How often it has saved, since Redis 7: two saves within a second are told apart by it.
+    #[serde(default)]
+    pub saves: Option<i64>,
 }
 
 impl Position {
@@ -147,15 +175,20 @@ impl Position {
             run_id: info.text("run_id").to_owned(),
             saved_at: info.number("rdb_last_save_time")?,
             changes: info.number("rdb_changes_since_last_save")?,
+            saves: info.number("rdb_saves"),
         })
     }
 
     /// Where a server stands that was read between `before` and `after`: known only when all that it has
-    /// now is in what was read.
+    /// now is in what was read. A save in between says nothing: what changed before it is no longer counted.
     pub(crate) fn unchanged(before: &Info, after: &Info) -> Option<Self> {
         let (before, after) = (Self::of(before)?, Self::of(after)?);
-        let saved_meanwhile = before.run_id == after.run_id && after.saved_at > before.saved_at;
-        (before == after || saved_meanwhile && after.changes == 0).then_some(after)
+        (before == after).then_some(after)
+    }
+
+    /// Where a server stands of which the snapshot was read that it had when INFO said `saved`.
+    pub(crate) fn unchanged_since_save(saved: &Info, after: &Info) -> Option<Self> {
+        Self::unchanged(saved, after).filter(|position| position.changes == 0)
     }
 }
 

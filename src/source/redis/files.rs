@@ -292,10 +292,11 @@ fn script(count: usize) -> String {
     for (number, argument) in numbers() {
         let _ = write!(script, " {number}<\"${argument}\"");
     }
-    for (number, argument) in numbers() {
+    // Of what is open: what has the name by now may be another file.
+    for (number, _) in numbers() {
         let _ = write!(
             script,
-            " && n{number}=$(wc -c <\"${argument}\") && echo \"$n{number}\""
+            " && n{number}=$(wc -c </proc/self/fd/{number}) && echo \"$n{number}\""
         );
     }
     let _ = write!(script, " && cat \"${{{}}}\" && echo .", count + 2);

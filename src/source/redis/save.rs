@@ -6,10 +6,11 @@ use crate::source::redis::server::{Info, Server};
 use crate::source::redis::stop::Stop;
 use std::time::Duration;
 
-/// How often a server is asked whether it has done what it was asked for: first after this time, later
-/// less often.
+/// How often a server is asked whether it has done what it was asked for: first after this time, later after
+/// this part of what it has taken so far.
 const ASK_AFTER: Duration = Duration::from_millis(20);
 const ASK_EVERY_MAX: Duration = Duration::from_secs(1);
+const ASK_AFTER_PART: u32 = 8;
 /// A snapshot and the last save are dated with `time(2)`, which Linux answers from a clock that advances by
 /// ticks, of at most 10 ms; INFO and TIME read the exact one. Just after a second begins they differ by one.
 const COARSE_CLOCK_LAG_MICROS: i64 = 20_000;
@@ -43,7 +44,7 @@ impl<'a> Waiting<'a> {
         }
         self.stop.wait(self.next)?;
         self.waited += self.next;
-        self.next = (self.next * 2).min(ASK_EVERY_MAX);
+        self.next = (self.waited / ASK_AFTER_PART).clamp(ASK_AFTER, ASK_EVERY_MAX);
         Ok(())
     }
 }
@@ -66,9 +67,16 @@ pub(crate) fn loaded(server: &mut Server, waiting: &mut Waiting<'_>) -> Result<I
     }
 }
 
-/// Saves, and comes back when a save that began after this call has ended well: with the server's clock
-/// before it began, in seconds since the Unix epoch.
-pub(crate) fn save(server: &mut Server, waiting: &mut Waiting<'_>) -> Result<i64, RedisError> {
+/// A save that has ended well.
+pub(crate) struct Saved {
+    /// The server's clock before it began, in seconds since the Unix epoch.
+    pub(crate) not_before: i64,
+    /// What INFO said afterwards.
+    pub(crate) info: Info,
+}
+
+/// Saves, and comes back when a save that began after this call has ended well.
+pub(crate) fn save(server: &mut Server, waiting: &mut Waiting<'_>) -> Result<Saved, RedisError> {
     let last_save = |info: &Info| info.number("rdb_last_save_time").unwrap_or(0);
     let (last_before, not_before) = loop {
         let info = loaded(server, waiting)?;
@@ -96,7 +104,7 @@ pub(crate) fn save(server: &mut Server, waiting: &mut Waiting<'_>) -> Result<i64
     loop {
         let info = loaded(server, waiting)?;
         if last_save(&info) > last_before {
-            return Ok(not_before);
+            return Ok(Saved { not_before, info });
         }
         if !info.is_set("rdb_bgsave_in_progress") {
             let place = server.place().to_owned();

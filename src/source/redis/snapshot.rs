@@ -15,7 +15,7 @@ use crate::source::redis::save::{Waiting, loaded, save};
 use crate::source::redis::server::{Info, Server, Target};
 use crate::source::redis::stop::Stop;
 use crate::source::{Capture, Facts, SourceError};
-use std::io::{Cursor, Read};
+use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -41,6 +41,7 @@ pub(crate) fn rdb(request: Request) -> Result<Capture, SourceError> {
         before,
         facts,
         way,
+        saved: None,
         request,
         stop,
     };
@@ -113,6 +114,8 @@ struct Job {
     before: Info,
     facts: RedisFacts,
     way: Way,
+    /// What the server said when it had saved; nothing when it streams.
+    saved: Option<Info>,
     request: Request,
     stop: Stop,
 }
@@ -150,18 +153,32 @@ impl Job {
 
     /// The snapshot as the server wrote it, and the time on its clock before which that can not be.
     fn source(&mut self) -> Result<(Bytes, Option<i64>), RedisError> {
-        match &self.way {
-            Way::Replica(_) => {
-                let replica = Replica::start(&self.target, &self.stop)?;
-                Ok((Box::new(self.stop.reading(replica)), None))
-            }
-            Way::File(path) => {
-                let mut waiting = Waiting::new(&self.stop, self.request.patience);
-                let not_before = save(&mut self.server, &mut waiting)?;
-                let file = files::open(self.target.via(), path, &self.stop)?;
-                Ok((Box::new(self.stop.reading(file)), Some(not_before)))
+        if let Way::File(path) = &self.way {
+            let mut waiting = Waiting::new(&self.stop, self.request.patience);
+            let saved = save(&mut self.server, &mut waiting)?;
+            match files::open(self.target.via(), path, &self.stop) {
+                Ok(file) => {
+                    self.saved = Some(saved.info);
+                    return Ok((Box::new(self.stop.reading(file)), Some(saved.not_before)));
+                }
+                // Redis's files are for its own user: whoever may not read them is sent them.
+                Err(RedisError::File { cause, .. })
+                    if cause.kind() == io::ErrorKind::PermissionDenied =>
+                {
+                    let why = format!("read `{}`: {cause}", path.display());
+                    self.stream_instead(why);
+                }
+                Err(error) => return Err(error),
             }
         }
+        let replica = Replica::start(&self.target, &self.stop)?;
+        Ok((Box::new(self.stop.reading(replica)), None))
+    }
+
+    fn stream_instead(&mut self, why: String) {
+        self.way = Way::Replica(Some(why));
+        self.facts.transfer = self.way.transfer();
+        self.facts.files_unread = self.way.files_unread();
     }
 
     /// A file that is older than the save is another server's.
@@ -184,7 +201,10 @@ impl Job {
     fn finish(&mut self) -> Result<Facts, SourceError> {
         // The server may be gone by now: that takes nothing from what it gave.
         if let Ok(after) = self.server.info() {
-            self.facts.position = Position::unchanged(&self.before, &after);
+            self.facts.position = match &self.saved {
+                Some(saved) => Position::unchanged_since_save(saved, &after),
+                None => Position::unchanged(&self.before, &after),
+            };
             self.facts.keys_after = keyspace(&after);
         }
         self.facts.clone().into_facts()

@@ -64,7 +64,11 @@ pub async fn contents(
     ];
     let good = match (counted.form, counted.commands) {
         (Some(Form::Raw), _) => {
-            "its checksum is right; its keys can not be counted in the raw form".to_owned()
+            let checksum = match counted.without_checksum {
+                0 => "its checksum is right",
+                _ => "all of it is there, as the server wrote it, without a checksum of its own",
+            };
+            format!("{checksum}; its keys can not be counted in the raw form")
         }
         (_, Some(commands)) => {
             format!("{keys} keys in its base and {commands} commands, all whole")
@@ -85,6 +89,8 @@ struct Counted {
     expired: u64,
     commands: Option<u64>,
     form: Option<Form>,
+    /// Files in the raw form that prove nothing of themselves.
+    without_checksum: u64,
 }
 
 async fn snapshot(
@@ -104,11 +110,7 @@ async fn snapshot(
         return against.push(format!("`{SNAPSHOT}` is not in it"));
     };
     if facts.form == Form::Raw {
-        let read = waiting(move || io::copy(&mut Raw::new(stream), &mut io::sink())).await;
-        if let Err(error) = read {
-            against.push(format!("`{SNAPSHOT}`: {}", chain(&error)));
-        }
-        return;
+        return raw(SNAPSHOT, stream, counted, against).await;
     }
     let as_of_ms = now.as_millisecond();
     let read = waiting(move || rdb::count_alone(stream, as_of_ms)).await;
@@ -122,6 +124,23 @@ async fn snapshot(
     compare_with_server(&found.databases, facts, tolerance, against);
     counted.expired = expired;
     (counted.databases, counted.types) = (found.databases, found.types);
+}
+
+/// Reads a file of which nothing is known but that it may be a snapshot with a checksum.
+async fn raw(path: &str, stream: ContentStream, counted: &mut Counted, against: &mut Against) {
+    let is_snapshot = path.ends_with(".rdb");
+    let read = waiting(move || {
+        if !is_snapshot {
+            let mut stream = stream;
+            return io::copy(&mut stream, &mut io::sink()).map(|_| false);
+        }
+        let mut raw = Raw::new(stream);
+        io::copy(&mut raw, &mut io::sink()).map(|_| raw.has_checksum())
+    });
+    match read.await {
+        Ok(has_checksum) => counted.without_checksum += u64::from(!has_checksum),
+        Err(error) => against.push(format!("`{path}`: {}", chain(&error))),
+    }
 }
 
 async fn append_only(
@@ -146,8 +165,9 @@ async fn append_only(
         }
         // What was not understood when it was made is not now.
         let Some(recorded) = aof.files.get(name(path)) else {
-            if facts.form == Form::Canonical {
-                against.push(format!("`{path}` is not in its manifest"));
+            match facts.form {
+                Form::Canonical => against.push(format!("`{path}` is not in its manifest")),
+                Form::Raw => raw(path, stream, counted, against).await,
             }
             continue;
         };

@@ -11,6 +11,8 @@ use redis::{Cmd, Value, cmd};
 
 /// How many keys are compared.
 const SAMPLE: u64 = 100;
+/// Larger keys are left out: it takes a server about a second to hand out 100 MB.
+const SAMPLED_LEN_MAX_BYTES: i64 = 1 << 20;
 /// A digest takes a server about a second for so many keys.
 const DIGEST_KEYS_MAX: u64 = 100_000;
 
@@ -97,6 +99,9 @@ fn sample(
             let Some(Value::BulkString(key)) = restored.query(&cmd("RANDOMKEY"))? else {
                 break;
             };
+            if is_large(&key, restored)? {
+                continue;
+            }
             match is_same(&key, restored, live)? {
                 Some(true) => compared.keys += 1,
                 Some(false) => {
@@ -108,6 +113,12 @@ fn sample(
         }
     }
     Ok(())
+}
+
+/// Whether to hand a key's value out would keep a server from everything else.
+fn is_large(key: &[u8], restored: &mut Server) -> Result<bool, RedisError> {
+    let usage = restored.query(cmd("MEMORY").arg("USAGE").arg(key))?;
+    Ok(matches!(usage, Some(Value::Int(bytes)) if bytes > SAMPLED_LEN_MAX_BYTES))
 }
 
 /// Whether a key holds the same; `None` when it has expired.

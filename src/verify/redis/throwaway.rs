@@ -16,9 +16,11 @@ pub(crate) const PROGRAM: &str = "redis-server";
 /// How long it may take to print its version.
 const VERSION_LIMIT: Duration = Duration::from_secs(20);
 const VERSION_LEN_MAX_BYTES: usize = 64 << 10;
-/// How often it is asked whether it has loaded: first after this time, later less often.
+/// How often it is asked whether it has loaded: first after this time, later after this part of what it has
+/// taken so far.
 const ASK_AFTER: Duration = Duration::from_millis(10);
 const ASK_EVERY_MAX: Duration = Duration::from_millis(500);
+const ASK_AFTER_PART: u32 = 8;
 const LOG: &str = "server.log";
 const SOCKET: &str = "s";
 /// The last lines of the log that an error shows.
@@ -70,7 +72,9 @@ impl Throwaway {
     /// Starts one, waits until it has loaded everything, and gives a connection to it.
     pub(crate) fn start(settings: &Settings<'_>) -> Result<(Self, Server), ThrowawayError> {
         let version = version()?;
-        if numbers(&version) < numbers(settings.version) {
+        // The third number changes nothing about the files.
+        let format = |version: &str| numbers(version)[..2].to_vec();
+        if format(&version) < format(settings.version) {
             return Err(ThrowawayError::TooOld {
                 here: version,
                 backup: settings.version.to_owned(),
@@ -111,7 +115,7 @@ impl Throwaway {
             }
             thread::sleep(next);
             waited += next;
-            next = (next * 2).min(ASK_EVERY_MAX);
+            next = (waited / ASK_AFTER_PART).clamp(ASK_AFTER, ASK_EVERY_MAX);
         }
     }
 

@@ -16,6 +16,7 @@ mod postgres_trouble;
 mod prune;
 mod reading;
 mod readme;
+mod readme_redis;
 mod redis;
 mod resume;
 mod round_trip;

@@ -1,5 +1,5 @@
 //! The README's tour is what the commands print: its `console` blocks are run in a folder of their own, in order,
-//! on a fixed day, and compared; those that say `postgres` with a server of their own, those that say `any moment`
+//! on a fixed day, and compared; those that say `postgres` or `redis` with a server of their own, those that say `any moment`
 //! with one that archives, as its user and on the day of the test, for a server's clock can not be set. `CCB_BLESS=1`
 //! writes what they print. Ids, times of day, sizes and durations differ from run to run and are not compared.
 
@@ -102,10 +102,11 @@ const SHOP: &str = "CREATE TABLE customers (id int PRIMARY KEY, name text NOT NU
     INSERT INTO orders SELECT n, 1 + n % 100, n / 4.0 FROM generate_series(1, 1000) n;";
 
 /// The blocks of the README that begin with `fence`, and what they are run with.
-struct Tour<'a> {
+pub(crate) struct Tour<'a> {
     fence: &'static str,
     folder: &'a Path,
-    env: Vec<(&'static str, String)>,
+    /// Variables that its commands get.
+    pub(crate) env: Vec<(&'static str, String)>,
     /// Names that stand in the README, and what they are here.
     called: Vec<(&'static str, String)>,
     /// `None`: the clock of the machine, as the user of servers.
@@ -116,7 +117,7 @@ struct Tour<'a> {
 
 impl<'a> Tour<'a> {
     /// On the day of the tour.
-    fn fixed(fence: &'static str, folder: &'a Path) -> Self {
+    pub(crate) fn fixed(fence: &'static str, folder: &'a Path) -> Self {
         Self {
             fence,
             folder,
@@ -135,13 +136,13 @@ impl<'a> Tour<'a> {
     }
 
     /// With another name for what the README calls `name`.
-    fn calling(mut self, name: &'static str, here: &str) -> Self {
+    pub(crate) fn calling(mut self, name: &'static str, here: &str) -> Self {
         self.called.push((name, here.to_owned()));
         self
     }
 
     /// Runs the blocks and compares; gives how many commands there were.
-    fn take(&self) -> usize {
+    pub(crate) fn take(&self) -> usize {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
         let text = fs::read_to_string(&path).expect("the README is there");
         let is_today = self.clock.is_none();
@@ -324,14 +325,16 @@ fn plain(lines: &[String], is_today: bool) -> Vec<String> {
 }
 
 fn word(word: &str) -> String {
-    let bare = word.trim_matches(['(', ')', ',', '.', ';', ':']);
+    let bare = word.trim_matches(['(', ')', ',', '.', ';', ':', '`']);
+    // Also as the end of a name: `replaced-by-97648e51`.
+    let last = bare.rsplit('-').next().unwrap_or(bare);
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let is_id = bare.len() == 8 && bare.bytes().all(|b| b.is_ascii_hexdigit());
+    let is_id = last.len() == 8 && last.bytes().all(|b| b.is_ascii_hexdigit());
     let is_duration = bare
         .strip_suffix(['s', 'm', 'h'])
         .is_some_and(|number| digits(&number.replace('.', "")));
     if is_id {
-        return word.replace(bare, "ID");
+        return word.replace(last, "ID");
     }
     if is_duration {
         return word.replace(bare, "DURATION");
@@ -354,6 +357,11 @@ fn what_differs_from_run_to_run_is_not_compared_and_the_rest_is() {
         (
             "97648e51  plans  2026-11-23T12:20Z  10.7 KiB  primary",
             "aaaabbbb plans   2026-11-23T13:05Z  9 B  primary",
+            true,
+        ),
+        (
+            "now in `/var/lib/redis/replaced-by-97648e51`.",
+            "now in `/var/lib/redis/replaced-by-aaaabbbb`.",
             true,
         ),
         ("took 0.5s.", "took 12s.", true),

@@ -1,6 +1,6 @@
 //! Redis by the program itself: planned, backed up, proven, listed, put back; and what can go wrong.
 
-use crate::cli::{ccb, expect};
+use crate::cli::{KEY, ccb, expect, outcome, under};
 use crate::support::redis::{Server, certificates, fill, free_port};
 use ccb::source::processes;
 use std::fs;
@@ -183,6 +183,32 @@ fn an_unchanged_server_adds_next_to_nothing_the_next_time() {
 }
 
 #[test]
+fn two_snapshots_are_compared_by_their_keys() {
+    let server = Server::start(&[]);
+    fill(&server);
+    let folder = given_for(&server, RDB);
+    let at = folder.path();
+    expect(at, 0, &["backup", "plan.kdl", "cache"]);
+    server.call::<()>(&["DEL", "hash:1", "key:1"]);
+    expect(at, 0, &["backup", "plan.kdl", "cache"]);
+    let diff = ["diff", "plan.kdl", "latest~1", "latest"];
+    let text = expect(at, 0, &diff);
+    for line in [
+        "In the keys:",
+        "~ database 0: 948 -> 946 keys",
+        "~ type hash: 11 -> 10 keys",
+        "~ type string: 902 -> 901 keys",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+    let json = expect(at, 0, &[&diff[..], &["--json"]].concat());
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["keys"][0]["of"], "database 0");
+    assert_eq!(json["keys"][0]["after"], 946);
+    assert_eq!(json["keys"].as_array().map(Vec::len), Some(3));
+}
+
+#[test]
 fn a_wrong_password_a_server_that_is_down_and_one_without_append_only_end_the_step_and_leave_no_backup()
  {
     let server = Server::start(&[("requirepass", "right")]);
@@ -281,6 +307,123 @@ fn a_full_disk_at_the_destination_is_an_error_and_leaves_no_backup() {
     assert!(text.contains("[]"), "no backup is listed: {text}");
     let mut tempfiles = fs::read_dir(folder.path().join("tmp")).expect("read");
     assert!(tempfiles.next().is_none());
+}
+
+#[test]
+fn whoever_may_not_read_the_files_of_the_server_gets_them_streamed() {
+    let server = Server::start(&[]);
+    fill(&server);
+    let folder = given_for(&server, RDB);
+    let at = folder.path();
+    // What Redis saves from now on, nobody may read but root, and here not even root.
+    let set = Command::new("setfacl")
+        .args(["-d", "-m", "u::---,g::---,o::---"])
+        .arg(server.data())
+        .status();
+    assert!(set.expect("setfacl is there").success());
+    let starter = ["unshare", "--user"];
+    let (code, text) = outcome(&mut under(&starter, at, &["backup", "plan.kdl", "cache"]));
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("streamed instead: read `"), "{text}");
+    assert!(text.contains("Permission denied"), "{text}");
+    expect(at, 0, &["verify", "plan.kdl", "cache"]);
+}
+
+#[test]
+fn plan_with_sources_tells_what_a_backup_would_fail_at_and_changes_nothing_there() {
+    let server = Server::start(&[]);
+    fill(&server);
+    let folder = given_for(&server, BOTH);
+    let at = folder.path();
+    let look = ["plan", "plan.kdl", "--sources"];
+    let without = expect(at, 0, &look);
+    assert!(without.contains("CCB224"), "{without}");
+    assert!(
+        without.contains("by method aof now: Redis at") && without.contains("has `appendonly no`"),
+        "{without}"
+    );
+    assert!(!without.contains("by method rdb"), "{without}");
+    assert!(
+        !expect(at, 0, &["plan", "plan.kdl"]).contains("CCB224"),
+        "nobody asked"
+    );
+    server.call::<()>(&["CONFIG", "SET", "appendonly", "yes"]);
+    server.wait_for("aof_rewrite_in_progress", "0");
+    let with = expect(at, 0, &look);
+    assert!(!with.contains("CCB224"), "{with}");
+    assert_eq!(server.info("rdb_saves"), "0", "looking saves nothing");
+    drop(server);
+    let down = expect(at, 0, &look);
+    assert!(down.contains("is it running?"), "{down}");
+}
+
+#[test]
+fn a_full_disk_at_the_target_of_a_restore_leaves_everything_there_as_it_was() {
+    let server = Server::start(&[]);
+    fill(&server);
+    let folder = given_for(&server, RDB);
+    let at = folder.path();
+    expect(at, 0, &["backup", "plan.kdl", "cache"]);
+    fs::create_dir(at.join("data")).expect("made");
+    // The data are larger than that.
+    let script = "mount -t tmpfs -o size=3m none data && echo precious > data/dump.rdb && \"$0\" restore plan.kdl cache --to data --overwrite; code=$?; echo data has $(ls data): $(cat data/dump.rdb); exit $code";
+    let output = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", script])
+        .arg(env!("CARGO_BIN_EXE_ccb"))
+        .current_dir(at)
+        .env("KEY", KEY)
+        .env("CCB_CACHE_DIR", at.join("cache"))
+        .output()
+        .expect("unshare is there");
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("No space left on device"), "{text}");
+    assert!(text.contains("data has dump.rdb: precious"), "{text}");
+}
+
+#[test]
+fn a_restore_that_is_killed_at_any_step_of_the_exchange_loses_nothing_and_can_be_done_again() {
+    let server = Server::start(&[]);
+    fill(&server);
+    let digest = server.digest();
+    let folder = given_for(&server, RDB);
+    let at = folder.path();
+    expect(at, 0, &["backup", "plan.kdl", "cache"]);
+    let restore = [
+        "restore",
+        "plan.kdl",
+        "cache",
+        "--to",
+        "data",
+        "--overwrite",
+    ];
+    for when in 1..=2 {
+        fs::create_dir(at.join("data")).expect("made");
+        fs::write(at.join("data/dump.rdb"), "precious").expect("written");
+        let inject = format!("inject=renameat2:signal=KILL:when={when}");
+        let strace = [
+            "strace",
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            "trace=renameat2",
+            "-e",
+            &inject,
+        ];
+        let (code, text) = outcome(&mut under(&strace, at, &restore));
+        assert_eq!(code, None, "{text}");
+        expect(at, 0, &restore);
+        let files = walkdir::WalkDir::new(at.join("data")).into_iter();
+        let kept = files
+            .filter_map(Result::ok)
+            .any(|entry| fs::read(entry.path()).is_ok_and(|bytes| bytes == b"precious"));
+        assert!(kept, "what was there is lost");
+        assert!(!at.join("data/ccb-restoring").exists());
+        assert_eq!(Server::start_on(&at.join("data"), &[]).digest(), digest);
+        fs::remove_dir_all(at.join("data")).expect("removed");
+    }
 }
 
 #[test]

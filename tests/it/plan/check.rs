@@ -591,9 +591,13 @@ fn a_database_that_was_looked_at_is_held_against_what_is_expected_of_it() {
             .collect(),
     };
     let (before, schema) = (of_tables(&["orders", "users"]), of_tables(&["orders"]));
-    let since = Some((sunday().0, drift(&before, &schema)));
+    let live = Live {
+        since: Some((sunday().0, drift(&before, &schema))),
+        schema,
+        ..Live::default()
+    };
     let around = Surroundings {
-        live: [(name("db"), Live { schema, since })].into(),
+        live: [(name("db"), live)].into(),
         ..Surroundings::default()
     };
     let all = check_strategy(&strategy, &around, sunday());

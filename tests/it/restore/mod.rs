@@ -7,3 +7,4 @@ mod hostile;
 mod overwrite;
 mod postgres;
 mod redis;
+mod redis_trouble;

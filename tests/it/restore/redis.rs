@@ -132,6 +132,24 @@ async fn append_only_files_come_back_under_their_names() {
         digest
     );
 
+    // A server with other names looks for those.
+    let others = [
+        ("appendonly", "yes"),
+        ("appenddirname", "other"),
+        ("appendfilename", "other.aof"),
+    ];
+    let request = Request {
+        conf: Conf {
+            appenddirname: Some("other".to_owned()),
+            appendfilename: Some("other.aof".to_owned()),
+            ..set_to(true)
+        },
+        ..into(&folder.path().join("renamed"))
+    };
+    well(&backup, &request).await;
+    let renamed = Server::start_on(&request.target, &[&others[..], &ON[1..]].concat());
+    assert_eq!(renamed.digest(), digest);
+
     let elsewhere = Request {
         conf: set_to(false),
         ..into(&folder.path().join("other"))
@@ -338,16 +356,31 @@ fn a_configuration_is_read_with_what_it_includes_and_later_lines_win() {
     let wanted = Conf {
         appendonly: Some(true),
         dbfilename: Some("here.rdb".to_owned()),
-        appendfilename: None,
+        appendfilename: Some("appendonly.aof".to_owned()),
         appenddirname: Some("logs".to_owned()),
+        maxmemory: Some(0),
+        maxmemory_policy: Some("noeviction".to_owned()),
     };
     assert_eq!(conf, wanted);
     let silent = write("silent.conf", "port 0\n");
-    assert_eq!(
-        Conf::read(&silent).expect("read").appendonly,
-        Some(false),
-        "Redis's own default"
-    );
+    let defaults = Conf {
+        appendonly: Some(false),
+        dbfilename: Some("dump.rdb".to_owned()),
+        appenddirname: Some("appendonlydir".to_owned()),
+        ..wanted
+    };
+    assert_eq!(Conf::read(&silent).expect("read"), defaults);
+    for (text, bytes) in [
+        ("1", Some(1)),
+        ("2k", Some(2000)),
+        ("2KB", Some(2048)),
+        ("3mb", Some(3 << 20)),
+        ("1gb", Some(1 << 30)),
+        ("much", None),
+    ] {
+        let path = write("memory.conf", &format!("maxmemory {text}\n"));
+        assert_eq!(Conf::read(&path).expect("read").maxmemory, bytes, "{text}");
+    }
     let circle = write("circle.conf", "include circle.conf\n");
     assert!(Conf::read(&circle).is_err());
     assert!(Conf::read(&folder.path().join("none.conf")).is_err());

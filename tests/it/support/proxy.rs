@@ -16,6 +16,8 @@ pub(crate) enum Fault {
     Hang(usize),
     /// The one at this place arrives changed.
     Flip(usize),
+    /// None; but a Redis server says that it is of version 6.
+    Older,
 }
 
 /// A socket in front of another.
@@ -68,6 +70,13 @@ fn pass_on(mut from: UnixStream, mut to: UnixStream, fault: Fault) {
         match fault {
             Fault::Cut(after) | Fault::Hang(after) if passed + bytes.len() > after => {
                 bytes = &mut bytes[..after - passed];
+            }
+            Fault::Older => {
+                let name = b"redis_version:";
+                let found = bytes.windows(name.len()).position(|w| w == name);
+                if let Some(at) = found {
+                    bytes[at + name.len()] = b'6';
+                }
             }
             Fault::Flip(at) if (passed..passed + bytes.len()).contains(&at) => {
                 bytes[at - passed] ^= 1

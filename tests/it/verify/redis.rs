@@ -234,6 +234,49 @@ async fn a_damaged_snapshot_is_found_and_the_throwaway_server_says_why_it_does_n
     assert!(try_out(&backup, None).await.passed);
     let backup = RedisBackup::made_of(&[("dump.rdb", &flipped)], &raw).await;
     refused(&check(&backup).await, "its checksum is");
+    // A server with `rdbchecksum no` writes none.
+    let (body, _) = bytes.split_at(bytes.len() - 8);
+    let without = RedisBackup::made_of(&[("dump.rdb", &[body, &[0; 8]].concat())], &raw).await;
+    let finding = check(&without).await;
+    assert!(
+        finding.passed && finding.message.contains("without a checksum"),
+        "{finding:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn append_only_files_that_are_not_understood_are_read_all_the_same() {
+    let server = Server::start(&[("appendonly", "yes")]);
+    fill(&server);
+    let (files, mut facts) =
+        crate::source::redis::given::append_only(with_files(&server)).expect("captured");
+    let base = "appendonlydir/appendonly.aof.1.base.rdb";
+    facts.form = Form::Raw;
+    let aof = facts.aof.as_mut().expect("read");
+    aof.files.remove("appendonly.aof.1.base.rdb");
+    let with_base = |bytes: Vec<u8>| {
+        let mut files = files.clone();
+        files.insert(base.to_owned(), bytes);
+        let facts = facts.clone();
+        async move {
+            let files: Vec<(&str, &[u8])> = files
+                .iter()
+                .map(|(path, bytes)| (path.as_str(), bytes.as_slice()))
+                .collect();
+            RedisBackup::made_of(&files, &facts).await
+        }
+    };
+    let whole = with_base(files[base].clone()).await;
+    let finding = check(&whole).await;
+    assert!(
+        finding.passed && finding.message.contains("its checksum is right"),
+        "{finding:?}"
+    );
+    assert!(try_out(&whole, None).await.passed);
+    let mut flipped = files[base].clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    refused(&check(&with_base(flipped).await).await, "its checksum is");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -350,4 +393,10 @@ async fn a_backup_from_a_newer_server_than_is_here_is_told_apart_from_a_bad_one(
         &try_out(&backup, None).await,
         "install Redis 99.1.0 or newer",
     );
+    // The same format, some repairs later.
+    let here = server.info("redis_version");
+    let (format, _) = here.rsplit_once('.').expect("three numbers");
+    let backup = backup.with(|facts| facts.server = format!("{format}.999"));
+    let finding = try_out(&backup, None).await;
+    assert!(finding.passed, "{finding:?}");
 }

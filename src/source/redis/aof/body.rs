@@ -31,6 +31,11 @@ pub struct AofFacts {
 pub enum AofError {
     #[error("the snapshot at its beginning")]
     Snapshot(#[source] RdbError),
+    /// What can not be read to its end can not be proven, nor can what follows be found.
+    #[error(
+        "the snapshot at its beginning; method \"rdb\" stores what is not understood as the server wrote it"
+    )]
+    NotUnderstood(#[source] RdbError),
     #[error("its commands, which begin at byte {begin}: it is damaged")]
     Commands {
         begin: u64,

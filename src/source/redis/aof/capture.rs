@@ -264,10 +264,11 @@ impl Stream {
         let mut body = AofBody::new(source, self.end, &self.scratch);
         match body.begin() {
             Ok(()) => {}
-            Err(AofError::Snapshot(RdbError::Unknown { what }))
-                if self.file.can_be_read_again() =>
-            {
-                return Ok(self.raw(what));
+            Err(AofError::Snapshot(unknown @ RdbError::Unknown { .. })) => {
+                return match self.file.can_be_read_again() && self.name.ends_with(SNAPSHOTS) {
+                    true => Ok(self.raw(&unknown)),
+                    false => Err(named(&self.name, AofError::NotUnderstood(unknown))),
+                };
             }
             Err(error) => return Err(named(&self.name, error)),
         }
@@ -278,17 +279,18 @@ impl Stream {
         }))
     }
 
-    /// As it is. A snapshot that is nothing else has a checksum; commands have none.
-    fn raw(self, because: String) -> Box<dyn Read + Send> {
+    /// As it is: a snapshot that is nothing else has a checksum.
+    fn raw(self, because: &RdbError) -> Box<dyn Read + Send> {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.raw_because = Some(because);
-        let source = self.stop.reading(self.file.read());
-        match self.name.ends_with(".rdb") {
-            true => Box::new(Raw::new(source)),
-            false => Box::new(source),
+        if let RdbError::Unknown { what } = because {
+            shared.raw_because = Some(what.clone());
         }
+        Box::new(Raw::new(self.stop.reading(self.file.read())))
     }
 }
+
+/// Files that are a snapshot and nothing else.
+const SNAPSHOTS: &str = ".rdb";
 
 /// Keeps what was found when all was read.
 struct Noted<R> {

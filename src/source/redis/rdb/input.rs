@@ -15,9 +15,13 @@ pub(crate) trait Sink {
     /// What follows, up to [`Sink::unordered_end`], is elements whose order means nothing.
     fn unordered_begin(&mut self) {}
     /// One such element begins here.
-    fn element(&mut self) {}
+    fn element(&mut self) -> io::Result<()> {
+        Ok(())
+    }
     /// The last one has ended.
-    fn unordered_end(&mut self) {}
+    fn unordered_end(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl Sink for Vec<u8> {

@@ -20,6 +20,7 @@ pub struct Raw<R> {
     crc: u64,
     magic: Vec<u8>,
     passed_on: u64,
+    has_checksum: bool,
 }
 
 impl<R: Read> Raw<R> {
@@ -31,6 +32,7 @@ impl<R: Read> Raw<R> {
             crc: 0,
             magic: Vec::new(),
             passed_on: 0,
+            has_checksum: false,
         }
     }
 
@@ -49,7 +51,12 @@ impl<R: Read> Raw<R> {
         Ok(())
     }
 
-    fn check(&self) -> Result<(), RdbError> {
+    /// Whether it had a checksum, which was right. Known when it was read to its end.
+    pub fn has_checksum(&self) -> bool {
+        self.has_checksum
+    }
+
+    fn check(&mut self) -> Result<(), RdbError> {
         let Some((0xff, stored)) = self.tail.split_first().map(|(mark, rest)| (*mark, rest)) else {
             return Err(RdbError::Ends { at: self.passed_on });
         };
@@ -61,6 +68,7 @@ impl<R: Read> Raw<R> {
         if stored != 0 && stored != computed {
             return Err(RdbError::Checksum { stored, computed });
         }
+        self.has_checksum = stored != 0;
         Ok(())
     }
 }

@@ -181,6 +181,21 @@ impl Sorted {
         }))
     }
 
+    /// Appends the name of the next key, of keys that have no records; gives back whether there was one.
+    pub(crate) fn next_name(&mut self, out: &mut Vec<u8>) -> io::Result<bool> {
+        if let Some(entry) = self.entries.next() {
+            let (at, len) = entry.name;
+            out.extend_from_slice(&self.arena[at..at + len]);
+            return Ok(true);
+        }
+        let Some(Reverse((_, name, run, ..))) = self.merge.heads.pop() else {
+            return Ok(false);
+        };
+        out.extend_from_slice(&name);
+        self.merge.advance(run)?;
+        Ok(true)
+    }
+
     /// Appends at most `len_max` bytes of the record to `out`; gives back whether that was all of it.
     pub(crate) fn read(
         &mut self,

@@ -89,11 +89,10 @@ fn unordered<R: Read, S: Sink>(
     let count = input.copy_count(to)?;
     to.unordered_begin();
     for _ in 0..count {
-        to.element();
+        to.element().map_err(RdbError::Scratch)?;
         element(input, to)?;
     }
-    to.unordered_end();
-    Ok(())
+    to.unordered_end().map_err(RdbError::Scratch)
 }
 
 /// A number as text with its length before it; 253 to 255 are NaN and the infinities.

@@ -2,6 +2,7 @@
 
 mod append_only;
 pub(crate) mod given;
+pub(crate) mod old_layout;
 mod rdb;
 mod snapshot;
 mod trouble;

@@ -102,6 +102,67 @@ fn two_servers_with_the_same_data_and_one_before_and_after_a_restart_give_the_sa
 }
 
 #[test]
+fn elements_of_sets_and_hashes_that_do_not_fit_into_memory_are_sorted_too() {
+    let server = Server::start(&[]);
+    let mut pipe = redis::pipe();
+    for number in 0..400_000_u32 {
+        let (field, value) = (format!("field:{number}"), "v".repeat(number as usize % 200));
+        pipe.cmd("HSET").arg("hash").arg(&field).arg(value);
+        pipe.cmd("SADD").arg("set").arg(field);
+        if number % 20_000 == 0 {
+            server.pipe(&pipe);
+            pipe.clear();
+        }
+    }
+    server.pipe(&pipe);
+    let saved = server.saved();
+    let (bytes, _) = canonical(&saved);
+    let other = Server::start(&[]);
+    other.load(&saved);
+    let again = other.saved();
+    assert_ne!(again, saved);
+    assert!(
+        canonical(&again).0 == bytes,
+        "the same data give other bytes"
+    );
+    let digest = server.digest();
+    server.load(&bytes);
+    assert_eq!(server.digest(), digest);
+}
+
+#[test]
+fn an_element_that_is_long_itself_keeps_its_place_and_nothing_is_lost() {
+    let server = Server::start(&[("rdbcompression", "no")]);
+    let mut pipe = redis::pipe();
+    for number in 0..60_000_u32 {
+        let field = format!("field:{number}");
+        pipe.cmd("HSET")
+            .arg("hash")
+            .arg(&field)
+            .arg("v".repeat(100));
+        pipe.cmd("SADD").arg("set").arg(field);
+    }
+    for number in 0..3_u32 {
+        let long = number.to_string().repeat(6 << 20);
+        pipe.cmd("HSET")
+            .arg("hash")
+            .arg(format!("long:{number}"))
+            .arg(&long);
+        pipe.cmd("SADD").arg("set").arg(&long);
+        pipe.cmd("SADD").arg("only long").arg(&long);
+        pipe.cmd("SET").arg(format!("string:{number}")).arg(&long);
+    }
+    server.pipe(&pipe);
+    let digest = server.digest();
+    let saved = server.saved();
+    let (bytes, facts) = canonical(&saved);
+    assert_eq!(facts.keys(), 6);
+    assert_eq!(bytes.len(), canonical(&bytes).0.len());
+    server.load(&bytes);
+    assert_eq!(server.digest(), digest);
+}
+
+#[test]
 fn sorting_in_little_memory_through_files_gives_the_same_bytes() {
     let server = Server::start(&[]);
     fill(&server);

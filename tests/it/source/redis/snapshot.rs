@@ -1,9 +1,11 @@
 //! Snapshots of live servers: by their file, and streamed as to a replica; over every kind of connection.
 
 use crate::source::redis::given::{request, snapshot, via, with_files};
+use crate::support::captured::drained;
 use crate::support::redis::{Server, fill};
-use ccb::source::redis::Request;
-use ccb::source::redis::facts::{Form, Transfer};
+use ccb::model::tree::Body;
+use ccb::source::redis::facts::{Form, RedisFacts, Transfer};
+use ccb::source::redis::{Request, rdb};
 
 #[test]
 fn by_file_and_streamed_give_the_same_bytes_which_load_to_the_same_data() {
@@ -127,4 +129,94 @@ fn the_position_tells_whether_a_server_has_changed_since() {
     server.call::<()>(&["SET", "a", "2"]);
     let (_, second) = snapshot(request(&server.url())).expect("captured");
     assert_ne!(second.position, Some(first));
+}
+
+#[test]
+fn what_was_written_and_saved_while_it_was_read_is_a_change() {
+    let server = Server::start(&[]);
+    server.call::<()>(&["SET", "a", "1"]);
+    for request in [with_files(&server), request(&server.url())] {
+        let capture = rdb(request).expect("it begins");
+        for found in capture.walk {
+            if let Body::Stream(stream) = found.expect("found").body {
+                drained(stream.open().expect("it opens")).expect("read");
+            }
+        }
+        server.wait_for("rdb_bgsave_in_progress", "0");
+        server.call::<()>(&["SET", "a", "2"]);
+        // From now on the server counts no change any more.
+        server.saved();
+        let facts = (capture.finish)().expect("facts");
+        let facts = RedisFacts::of(&facts.source).expect("of Redis");
+        assert_eq!(facts.position, None, "it has changed");
+    }
+}
+
+#[test]
+fn all_databases_and_binary_keys_are_in_it() {
+    let server = Server::start(&[]);
+    let mut pipe = redis::pipe();
+    for database in 0..16_u8 {
+        pipe.cmd("SELECT").arg(database);
+        for byte in 0..=255_u8 {
+            let key = [byte, 0, database, b'\n', 0xff];
+            pipe.cmd("SET").arg(&key[..]).arg(vec![byte; 300]);
+        }
+    }
+    server.pipe(&pipe);
+    let digest = server.digest();
+    for request in [with_files(&server), request(&server.url())] {
+        let (bytes, facts) = snapshot(request).expect("captured");
+        let databases = facts.rdb.expect("read").databases;
+        assert_eq!(databases.len(), 16);
+        assert!(databases.values().all(|keys| keys.keys == 256));
+        let other = Server::start(&[]);
+        other.load(&bytes);
+        assert_eq!(other.digest(), digest);
+    }
+}
+
+#[test]
+fn consumer_groups_what_they_have_not_acknowledged_and_functions_come_back() {
+    let server = Server::start(&[]);
+    fill(&server);
+    // A digest looks at neither.
+    let group = ["XINFO", "STREAM", "stream", "FULL", "COUNT", "0"];
+    let said = |server: &Server| {
+        let libraries: Vec<u8> = server.call(&["FUNCTION", "DUMP"]);
+        let stream: redis::Value = server.call(&group);
+        (libraries, format!("{stream:?}"))
+    };
+    let (bytes, _) = snapshot(with_files(&server)).expect("captured");
+    let other = Server::start(&[]);
+    other.load(&bytes);
+    assert_eq!(said(&other), said(&server));
+}
+
+#[test]
+fn writes_beyond_the_output_limit_of_replicas_do_not_end_the_stream() {
+    let limit = "replica 1mb 1mb 0";
+    let server = Server::start(&[
+        ("client-output-buffer-limit", limit),
+        ("rdb-key-save-delay", "1000"),
+    ]);
+    fill(&server);
+    let capture = rdb(request(&server.url())).expect("it begins");
+    let streams = capture
+        .walk
+        .filter_map(|found| match found.expect("found").body {
+            Body::Stream(stream) => Some(stream),
+            _ => None,
+        });
+    let reading = std::thread::spawn(move || {
+        streams
+            .map(|stream| stream.open().and_then(drained))
+            .collect::<Result<Vec<u64>, _>>()
+    });
+    server.wait_for("rdb_bgsave_in_progress", "1");
+    for number in 0..8 {
+        let text = "x".repeat(1 << 20);
+        server.call::<()>(&["SET", &format!("more:{number}"), &text]);
+    }
+    reading.join().expect("it ran").expect("all of it arrived");
 }

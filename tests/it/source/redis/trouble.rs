@@ -154,6 +154,34 @@ fn a_save_that_fails_is_an_error_with_a_hint() {
         error.contains("BGSAVE failed") && error.contains("its log says why"),
         "{error}"
     );
+    // It takes no writes any more (MISCONF), and what it holds can be had all the same.
+    server.call::<()>(&["CONFIG", "SET", "save", "3600 1"]);
+    server.call::<()>(&["CONFIG", "SET", "repl-diskless-sync", "yes"]);
+    let refused = redis::cmd("SET")
+        .arg("b")
+        .arg("1")
+        .exec(&mut server.connect());
+    assert!(refused.is_err_and(|e| e.code() == Some("MISCONF")));
+    let (_, facts) = snapshot(request(&server.url())).expect("captured");
+    assert_eq!(facts.rdb.expect("read").keys(), 1);
+}
+
+#[test]
+fn a_server_that_is_killed_while_it_saves_or_streams_leaves_no_snapshot() {
+    for by_file in [true, false] {
+        let server = Server::start(&[("rdb-key-save-delay", "100000")]);
+        fill(&server);
+        let request = match by_file {
+            true => with_files(&server),
+            false => request(&server.url()),
+        };
+        let reading = thread::spawn(move || snapshot(request));
+        server.wait_for("rdb_bgsave_in_progress", "1");
+        drop(server);
+        let error = reading.join().expect("it ended").expect_err("it is gone");
+        let ends = ["INFO", "ended before its end", "connect to Redis"];
+        assert!(ends.iter().any(|end| error.contains(end)), "{error}");
+    }
 }
 
 #[test]
