@@ -4,6 +4,7 @@
 //! writes what they print. Ids, times of day, sizes and durations differ from run to run and are not compared.
 
 use crate::support::archiving;
+use crate::support::clock::shifted;
 use crate::support::postgres::{Cluster, Options, SUPERUSER, as_server_user, bin};
 use crate::support::restored::wait_for;
 use std::fs;
@@ -198,14 +199,10 @@ impl<'a> Tour<'a> {
         for (name, here) in &self.called {
             real = real.replace(name, here);
         }
-        let mut bash = match &self.clock {
-            Some(clock) => clock.command(),
-            None => {
-                let mut bash = Command::new("bash");
-                as_server_user(&mut bash);
-                bash
-            }
-        };
+        let mut bash = Command::new("bash");
+        if self.clock.is_none() {
+            as_server_user(&mut bash);
+        }
         let program = Path::new(env!("CARGO_BIN_EXE_ccb"));
         let programs = program.parent().expect("it lies in a folder");
         let path = std::env::var("PATH").unwrap_or_default();
@@ -220,9 +217,14 @@ impl<'a> Tour<'a> {
             .env("CCB_STATE_DIR", self.folder.join("state"))
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
             .env("NO_FAKE_STAT", "1")
+            .envs(
+                self.clock
+                    .iter()
+                    .flat_map(|clock| shifted(clock.offset_seconds)),
+            )
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .output()
-            .expect("it can be started; tests/run installs faketime");
+            .expect("it can be started");
         (self.after)(&real);
         let printed = [output.stdout, output.stderr].concat();
         let mut printed = String::from_utf8(printed).expect("it is text");
@@ -288,13 +290,6 @@ impl Clock {
         Self {
             offset_seconds: start.as_second() - now.as_second(),
         }
-    }
-
-    /// A shell by that clock.
-    fn command(&self) -> Command {
-        let mut command = Command::new("faketime");
-        command.args(["-f", &format!("{:+}s", self.offset_seconds), "bash"]);
-        command
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod archiving;
 pub(crate) mod captured;
+pub(crate) mod clock;
 pub(crate) mod facts;
 pub(crate) mod http;
 pub(crate) mod plan;
