@@ -20,3 +20,4 @@ pub mod restore;
 pub mod source;
 pub mod store;
 pub mod verify;
+pub mod wire;

@@ -1,6 +1,7 @@
 //! The command line: the only place that reads arguments, environment, clock and terminal. Each command
 //! is a short script over the rest of the library: read, parse, observe, plan, check, render.
 
+mod access;
 mod apply;
 mod approve;
 mod args;

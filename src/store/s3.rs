@@ -3,16 +3,13 @@
 //! Checksums go with what is written; what is read is checked by whoever knows what it must be. Retries are
 //! the [`Store`](crate::store::Store)'s: here each call is one request, bounded in time.
 
-mod answer;
 mod listing;
 mod setup;
-mod wire;
 
-pub use setup::{Lock, ServerSide, Settings, SetupError};
+pub use setup::{Lock, ServerSide, Settings};
 
-use crate::store::s3::answer::Trouble;
-use crate::store::s3::wire::{Answer, Request, Wire};
 use crate::store::{Backend, Doing, Key, Kind, Listing, Put, StoreError};
+use crate::wire::{self, Answer, Request, SetupError, Wire};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use hyper::{Method, StatusCode};
@@ -24,6 +21,17 @@ use std::sync::Arc;
 const DATA_PACKS: &str = "packs/d/";
 /// What comes and goes, and is never locked.
 const PASSING: [&str; 3] = ["leases/", "gc/", "probes/"];
+/// How the server says that it encrypted something.
+const ENCRYPTED_BY: &str = "x-amz-server-side-encryption";
+
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "encryption `{asked}` was asked for and the server used {got}; choose another server, or no `sse`"
+)]
+struct NotEncrypted {
+    asked: &'static str,
+    got: String,
+}
 
 /// A bucket, or what lies in it below a prefix, as a store.
 #[derive(Debug, Clone)]
@@ -41,13 +49,17 @@ struct Bucket {
 impl S3 {
     /// The store that `settings` tell of. Nothing is asked yet.
     pub fn new(settings: Settings) -> Result<Self, SetupError> {
-        let wire = Wire::new(&settings)?;
+        let wire = Wire::new(&settings.access)?;
         let prefix = match settings.prefix.trim_matches('/') {
             "" => String::new(),
             prefix => format!("{prefix}/"),
         };
         Ok(Self(Arc::new(Bucket {
-            location: format!("s3://{}/{}", settings.bucket, prefix.trim_end_matches('/')),
+            location: format!(
+                "s3://{}/{}",
+                settings.access.bucket,
+                prefix.trim_end_matches('/')
+            ),
             wire,
             prefix,
             settings,
@@ -121,7 +133,7 @@ impl Bucket {
     async fn nothing(&self, asked: &Asked<'_>, at: u64) -> Result<Bytes, StoreError> {
         let head = asked.send(Request::new(Method::HEAD, asked.name())).await?;
         match head.status {
-            StatusCode::OK if head.len.is_some_and(|len| at <= len) => Ok(Bytes::new()),
+            StatusCode::OK if head.object_len().is_some_and(|len| at <= len) => Ok(Bytes::new()),
             StatusCode::OK => Err(asked.failed(Kind::Corrupt)),
             _ => Err(asked.refused(&head)),
         }
@@ -157,14 +169,18 @@ impl Bucket {
             return Err(asked.refused(&answer));
         }
         match &self.settings.server_side {
-            Some(sse) if answer.server_side.as_deref() != Some(sse.algorithm()) => {
-                let cause = Trouble::NotEncrypted {
+            Some(sse) => {
+                let got = answer.header(ENCRYPTED_BY).unwrap_or("nothing");
+                if got == sse.algorithm() {
+                    return Ok(());
+                }
+                let cause = NotEncrypted {
                     asked: sse.algorithm(),
-                    got: answer.server_side.unwrap_or_else(|| "nothing".to_owned()),
+                    got: got.to_owned(),
                 };
                 Err(asked.failed(Kind::Other).caused_by(cause))
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 
@@ -228,7 +244,7 @@ impl<'a> Asked<'a> {
 
     async fn send(&self, request: Request) -> Result<Answer, StoreError> {
         let sent = self.bucket.wire.send(request).await;
-        sent.map_err(|trouble| self.failed(trouble.kind()).caused_by(trouble))
+        sent.map_err(|trouble| self.failed(trouble.kind().into()).caused_by(trouble))
     }
 
     fn failed(&self, kind: Kind) -> StoreError {
@@ -236,8 +252,21 @@ impl<'a> Asked<'a> {
     }
 
     fn refused(&self, answer: &Answer) -> StoreError {
-        let (kind, cause) = answer::refusal(answer, &self.bucket.settings.bucket);
-        self.failed(kind).caused_by(cause)
+        let (kind, cause) = wire::refusal(answer, &self.bucket.settings.access.bucket);
+        self.failed(kind.into()).caused_by(cause)
+    }
+}
+
+impl From<wire::Kind> for Kind {
+    fn from(kind: wire::Kind) -> Self {
+        match kind {
+            wire::Kind::NotFound => Self::NotFound,
+            wire::Kind::AlreadyExists => Self::AlreadyExists,
+            wire::Kind::Denied => Self::Denied,
+            wire::Kind::Unreachable => Self::Unreachable,
+            wire::Kind::Full => Self::Full,
+            wire::Kind::Other => Self::Other,
+        }
     }
 }
 

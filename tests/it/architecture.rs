@@ -11,9 +11,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("plan_file", &["model"]),
     ("plan", &["model"]),
     ("render", &["model", "plan"]),
-    ("store", &[]),
+    ("wire", &[]),
+    ("store", &["wire"]),
     ("repository", &["model", "store"]),
-    ("source", &["model"]),
+    ("source", &["model", "wire"]),
     ("observe", &["model", "store", "repository", "source"]),
     ("restore", &["model", "store", "repository", "source"]),
     (
@@ -48,6 +49,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "source",
             "store",
             "verify",
+            "wire",
         ],
     ),
 ];

@@ -1,8 +1,8 @@
 //! Puts the pages of a listing together. What lies below the prefix and has no key's name is counted, never
 //! taken for an object.
 
-use crate::store::s3::wire::Answer;
 use crate::store::{Key, Listing, Meta};
+use crate::wire::Answer;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use serde::Deserialize;
@@ -66,7 +66,7 @@ impl<'a> Pages<'a> {
     pub(super) fn add(&mut self, answer: &Answer) -> io::Result<bool> {
         let wrong = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
         if self.server_time.is_none() {
-            let date = answer.date.as_deref().unwrap_or_default();
+            let date = answer.header("date").unwrap_or_default();
             let read = rfc2822::DateTimeParser::new().parse_timestamp(date);
             let no_clock = |_| wrong(format!("the server does not say what time it is: `{date}`"));
             self.server_time = Some(read.map_err(no_clock)?);

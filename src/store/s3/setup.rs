@@ -1,45 +1,23 @@
-//! What is known of a bucket before it is asked anything. Never shows credentials.
+//! What a store in a bucket asks of it: where in it, and how what is written shall lie there.
 
-use ::s3::Auth;
+use crate::wire::Access;
 use jiff::{SignedDuration, Timestamp};
 use std::fmt;
 use std::sync::Arc;
 
-/// A bucket, and how it is spoken to.
-#[derive(Clone)]
+/// A store in a bucket.
+#[derive(Debug, Clone)]
 pub struct Settings {
-    /// Its name.
-    pub bucket: String,
+    /// The bucket.
+    pub access: Access,
     /// Where in it, without slashes at the ends; empty: all of it.
     pub prefix: String,
-    /// Its region.
-    pub region: String,
-    /// `https://HOST[:PORT]`; `None`: AWS.
-    pub endpoint: Option<String>,
-    /// `ENDPOINT/BUCKET/KEY` instead of `BUCKET.ENDPOINT/KEY`.
-    pub path_style: bool,
     /// The storage class of data packs.
     pub storage_class: Option<String>,
     /// Encryption that the server is asked for.
     pub server_side: Option<ServerSide>,
     /// How long nobody can remove what is written.
     pub lock: Option<Lock>,
-    /// Who asks.
-    pub auth: Auth,
-    /// Whom to trust.
-    pub tls: rustls::ClientConfig,
-}
-
-impl fmt::Debug for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Credentials are nobody's business.
-        f.debug_struct("Settings")
-            .field("bucket", &self.bucket)
-            .field("prefix", &self.prefix)
-            .field("region", &self.region)
-            .field("endpoint", &self.endpoint)
-            .finish_non_exhaustive()
-    }
 }
 
 /// Encryption at the server.
@@ -98,20 +76,11 @@ impl Lock {
     }
 }
 
-/// The endpoint, the region or the credentials can not be used.
-#[derive(Debug, thiserror::Error)]
-#[error("set up the S3 client for `{endpoint}`: {cause}")]
-pub struct SetupError {
-    /// Where to.
-    pub endpoint: String,
-    /// Why.
-    pub cause: ::s3::Error,
-}
-
-impl Settings {
-    /// The endpoint's URL.
-    pub(super) fn url(&self) -> String {
-        let aws = || format!("https://s3.{}.amazonaws.com", self.region);
-        self.endpoint.clone().unwrap_or_else(aws)
+impl fmt::Debug for Lock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lock")
+            .field("is_compliance", &self.is_compliance)
+            .field("days", &self.days)
+            .finish_non_exhaustive()
     }
 }

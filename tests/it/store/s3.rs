@@ -5,6 +5,7 @@ use crate::support::s3::{ACCESS_KEY, BUCKET, Fault, Quirks, SECRET_KEY, Server};
 use bytes::Bytes;
 use ccb::store::s3::{Lock, S3, ServerSide, Settings};
 use ccb::store::{Backend, Kind, Put, Store};
+use ccb::wire::Access;
 use hyper::Method;
 use rustls::{ClientConfig, RootCertStore};
 use std::sync::Arc;
@@ -21,18 +22,20 @@ fn tls() -> ClientConfig {
 /// What the server's owner would write.
 pub(super) fn settings(server: &Server) -> Settings {
     Settings {
-        bucket: BUCKET.to_owned(),
+        access: Access {
+            bucket: BUCKET.to_owned(),
+            region: "us-east-1".to_owned(),
+            endpoint: Some(server.endpoint()),
+            path_style: true,
+            auth: s3::Auth::Static(
+                s3::Credentials::new(ACCESS_KEY, SECRET_KEY).expect("both are there"),
+            ),
+            tls: tls(),
+        },
         prefix: "of/ccb".to_owned(),
-        region: "us-east-1".to_owned(),
-        endpoint: Some(server.endpoint()),
-        path_style: true,
         storage_class: None,
         server_side: None,
         lock: None,
-        auth: s3::Auth::Static(
-            s3::Credentials::new(ACCESS_KEY, SECRET_KEY).expect("both are there"),
-        ),
-        tls: tls(),
     }
 }
 
@@ -129,7 +132,7 @@ async fn who_is_not_let_in_is_told_why() {
     let auth =
         |id: &str, secret: &str| s3::Auth::Static(s3::Credentials::new(id, secret).expect("both"));
     let wrong_secret =
-        with(&|settings| settings.auth = auth(ACCESS_KEY, "another-secret-of-somebody"));
+        with(&|settings| settings.access.auth = auth(ACCESS_KEY, "another-secret-of-somebody"));
     let refused = wrong_secret.list("").await.unwrap_err();
     assert_eq!(refused.kind, Kind::Denied);
     assert!(
@@ -137,9 +140,9 @@ async fn who_is_not_let_in_is_told_why() {
         "{}",
         chain(&refused)
     );
-    let stranger = with(&|settings| settings.auth = auth("stranger", SECRET_KEY));
+    let stranger = with(&|settings| settings.access.auth = auth("stranger", SECRET_KEY));
     assert_eq!(stranger.list("").await.unwrap_err().kind, Kind::Denied);
-    let no_bucket = with(&|settings| settings.bucket = "nowhere".to_owned());
+    let no_bucket = with(&|settings| settings.access.bucket = "nowhere".to_owned());
     for refused in [
         no_bucket.list("").await.map(|_| ()).unwrap_err(),
         no_bucket
@@ -154,7 +157,7 @@ async fn who_is_not_let_in_is_told_why() {
             chain(&refused)
         );
     }
-    let nobody = with(&|settings| settings.endpoint = Some("http://127.0.0.1:1".to_owned()));
+    let nobody = with(&|settings| settings.access.endpoint = Some("http://127.0.0.1:1".to_owned()));
     assert_eq!(nobody.list("").await.unwrap_err().kind, Kind::Unreachable);
 }
 

@@ -1,16 +1,44 @@
 //! What a server's refusal means, and what helps against it. Reads statuses and error documents, decides
 //! nothing.
 
-use crate::store::Kind;
-use crate::store::s3::wire::Answer;
+use bytes::Bytes;
 use hyper::StatusCode;
+use hyper::header::HeaderMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 use std::time::Duration;
 
+/// What a server said. Its body is all there, and is nobody's word for anything yet.
+pub struct Answer {
+    /// Whether it did it.
+    pub status: StatusCode,
+    /// What it says besides.
+    pub headers: HeaderMap,
+    /// The object, the document, or the reason of a refusal.
+    pub body: Bytes,
+}
+
+/// Kinds of trouble, for callers that go on in different ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// There is no such object, or no such setting.
+    NotFound,
+    /// Somebody was first.
+    AlreadyExists,
+    /// The credentials do not allow it.
+    Denied,
+    /// The same request may succeed later.
+    Unreachable,
+    /// There is no room.
+    Full,
+    /// The words say what.
+    Other,
+}
+
 /// Why there is no answer, or none of use.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
+#[allow(missing_docs)]
+pub enum Trouble {
     #[error("{host} did not answer within {} s", waited.as_secs())]
     Silent { host: String, waited: Duration },
     #[error("no connection to {host}")]
@@ -33,16 +61,13 @@ pub(super) enum Trouble {
     Request(#[source] hyper::http::Error),
     #[error("the answer is longer than anything that was asked for")]
     TooLong,
-    #[error(
-        "encryption `{asked}` was asked for and the server used {got}; choose another server, or no `sse`"
-    )]
-    NotEncrypted { asked: &'static str, got: String },
     #[error("{0}")]
     Refused(String),
 }
 
 impl Trouble {
-    pub(super) fn kind(&self) -> Kind {
+    /// What callers match on.
+    pub fn kind(&self) -> Kind {
         match self {
             Self::Connection { cause, .. } if is_about_trust(cause) => Kind::Other,
             Self::Silent { .. } | Self::Connection { .. } | Self::Broken { .. } => {
@@ -101,14 +126,33 @@ impl Document {
 }
 
 impl Answer {
-    /// Whether what is missing is the bucket, not an object.
-    pub(super) fn tells_of_the_bucket(&self) -> bool {
-        Document::of(self).code == "NoSuchBucket"
+    /// How long the object is: of a HEAD that is all there is of it.
+    pub fn object_len(&self) -> Option<u64> {
+        content_length(&self.headers)
+    }
+
+    /// A header, if it is there and readable.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The code in the document of a refusal, such as `NoSuchKey`; empty where there is none.
+    pub fn code(&self) -> String {
+        Document::of(self).code
+    }
+
+    /// Whether what is missing is the bucket, not what was asked for in it.
+    pub fn tells_of_the_bucket(&self) -> bool {
+        self.code() == "NoSuchBucket"
     }
 }
 
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get("content-length")?.to_str().ok()?.parse().ok()
+}
+
 /// What a refusal means, and how it is said.
-pub(super) fn refusal(answer: &Answer, bucket: &str) -> (Kind, Trouble) {
+pub fn refusal(answer: &Answer, bucket: &str) -> (Kind, Trouble) {
     let document = Document::of(answer);
     let (kind, advice) = meaning(answer.status, &document, answer, bucket);
     let code = match document.code.as_str() {
@@ -131,10 +175,13 @@ fn meaning(
     answer: &Answer,
     bucket: &str,
 ) -> (Kind, Option<String>) {
-    let region = answer.region.as_ref().or(document.region.as_ref());
+    let region = answer
+        .header("x-amz-bucket-region")
+        .or(document.region.as_deref());
     match (status.as_u16(), document.code.as_str()) {
         (_, "NoSuchBucket") => {
-            let advice = format!("create the bucket `{bucket}`, or correct the destination's url");
+            let advice =
+                format!("create the bucket `{bucket}`, or correct its name in the plan file");
             (Kind::Other, Some(advice))
         }
         (_, "RequestTimeTooSkewed") => (Kind::Denied, Some(skew(document))),
@@ -211,19 +258,16 @@ fn basic(text: &str) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::{Document, basic, refusal, skew};
-    use crate::store::Kind;
-    use crate::store::s3::wire::Answer;
+    use crate::wire::{Answer, Kind};
     use bytes::Bytes;
     use hyper::StatusCode;
+    use hyper::header::{HeaderMap, HeaderValue};
 
     fn answer(status: u16, body: &'static str) -> Answer {
         Answer {
             status: StatusCode::from_u16(status).unwrap(),
+            headers: HeaderMap::new(),
             body: Bytes::from_static(body.as_bytes()),
-            len: None,
-            date: None,
-            region: None,
-            server_side: None,
         }
     }
 
@@ -234,15 +278,14 @@ mod tests {
         assert_eq!(kind, Kind::Other);
         assert_eq!(
             said.to_string(),
-            "the server answered 404 NoSuchBucket: Not here; create the bucket `backups`, or correct the destination's url"
+            "the server answered 404 NoSuchBucket: Not here; create the bucket `backups`, or correct its name in the plan file"
         );
         assert_eq!(refusal(&answer(404, ""), "b").0, Kind::NotFound);
         assert_eq!(refusal(&answer(503, "busy"), "b").0, Kind::Unreachable);
         assert_eq!(refusal(&answer(412, ""), "b").0, Kind::AlreadyExists);
-        let elsewhere = Answer {
-            region: Some("eu-west-1".into()),
-            ..answer(301, "")
-        };
+        let mut elsewhere = answer(301, "");
+        let region = HeaderValue::from_static("eu-west-1");
+        elsewhere.headers.insert("x-amz-bucket-region", region);
         assert!(
             refusal(&elsewhere, "b")
                 .1

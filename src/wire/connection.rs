@@ -1,13 +1,13 @@
 //! Sends one signed request and reads its answer, all of it in bounded time and memory. Knows neither what is
 //! asked for nor what an answer means. Follows no redirect.
 
-use crate::store::s3::answer::Trouble;
-use crate::store::s3::setup::{Settings, SetupError};
+use crate::wire::answer::content_length;
+use crate::wire::{Access, Answer, Request, SetupError, Trouble};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
-use hyper::{Method, Response, StatusCode};
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::{Method, Response};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Hyper;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -24,74 +24,12 @@ const REQUEST_MAX: Duration = Duration::from_secs(60);
 /// And how slow its bytes may be.
 const BYTES_PER_SECOND_MIN: u64 = 128 << 10;
 /// No answer is longer: packs are shorter, and a page of a listing is.
-pub(super) const ANSWER_MAX_BYTES: u64 = 1 << 30;
+pub const ANSWER_MAX_BYTES: u64 = 1 << 30;
 /// How long a signature holds.
 const SIGNED_FOR: Duration = Duration::from_secs(600);
 
-/// What is asked of a bucket.
-pub(super) struct Request {
-    method: Method,
-    name: String,
-    query: Vec<(&'static str, String)>,
-    headers: Vec<(&'static str, String)>,
-    body: Bytes,
-}
-
-impl Request {
-    /// About the object `name`; about the bucket where that is empty.
-    pub(super) fn new(method: Method, name: String) -> Self {
-        Self {
-            method,
-            name,
-            query: Vec::new(),
-            headers: Vec::new(),
-            body: Bytes::new(),
-        }
-    }
-
-    pub(super) fn query(mut self, name: &'static str, value: String) -> Self {
-        self.query.push((name, value));
-        self
-    }
-
-    pub(super) fn header(mut self, name: &'static str, value: String) -> Self {
-        self.headers.push((name, value));
-        self
-    }
-
-    /// With a body, and a checksum that the server holds against what it got.
-    pub(super) fn body(mut self, body: Bytes) -> Self {
-        let crc = crc32c::crc32c(&body).to_be_bytes();
-        self.body = body;
-        self.header("x-amz-checksum-crc32c", base64(&crc))
-    }
-}
-
-/// Four bytes in base64.
-fn base64(bytes: &[u8; 4]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let bits = u64::from(u32::from_be_bytes(*bytes)) << 4;
-    let digits = (0..6)
-        .rev()
-        .map(|n| DIGITS[(bits >> (n * 6) & 63) as usize]);
-    digits.map(char::from).chain("==".chars()).collect()
-}
-
-/// What a server said.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) body: Bytes,
-    /// How long the object is, where only its head was asked for.
-    pub(super) len: Option<u64>,
-    /// The server's clock.
-    pub(super) date: Option<String>,
-    /// The region that the bucket is in, where the server says so.
-    pub(super) region: Option<String>,
-    /// How the server encrypted what it got.
-    pub(super) server_side: Option<String>,
-}
-
-pub(super) struct Wire {
+/// A way to one bucket. Connections are kept and used again.
+pub struct Wire {
     signer: Client,
     http: Hyper<HttpsConnector<HttpConnector>, Full<Bytes>>,
     bucket: String,
@@ -107,20 +45,21 @@ impl fmt::Debug for Wire {
 }
 
 impl Wire {
-    pub(super) fn new(settings: &Settings) -> Result<Self, SetupError> {
-        let endpoint = settings.url();
+    /// The way that `access` tells of. Nothing is asked yet.
+    pub fn new(access: &Access) -> Result<Self, SetupError> {
+        let endpoint = access.url();
         let wrong = |cause| SetupError {
             endpoint: endpoint.clone(),
             cause,
         };
-        let style = match settings.path_style {
+        let style = match access.path_style {
             true => AddressingStyle::Path,
             false => AddressingStyle::Auto,
         };
         let signer = Client::builder(&endpoint)
             .map_err(wrong)?
-            .region(&settings.region)
-            .auth(settings.auth.clone())
+            .region(&access.region)
+            .auth(access.auth.clone())
             .addressing_style(style)
             .build()
             .map_err(wrong)?;
@@ -129,7 +68,7 @@ impl Wire {
         tcp.set_nodelay(true);
         tcp.enforce_http(false);
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(settings.tls.clone())
+            .with_tls_config(access.tls.clone())
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
@@ -142,13 +81,13 @@ impl Wire {
         Ok(Self {
             signer,
             http,
-            bucket: settings.bucket.clone(),
+            bucket: access.bucket.clone(),
             host: endpoint,
         })
     }
 
     /// Sends `request`. An answer is no error, whatever it says.
-    pub(super) async fn send(&self, request: Request) -> Result<Answer, Trouble> {
+    pub async fn send(&self, request: Request) -> Result<Answer, Trouble> {
         let is_read = request.method == Method::GET && !request.name.is_empty();
         let bytes = match is_read {
             true => ANSWER_MAX_BYTES >> 4,
@@ -195,7 +134,7 @@ impl Wire {
 
     async fn read(&self, answer: Response<Incoming>, is_head: bool) -> Result<Answer, Trouble> {
         let (head, mut incoming) = answer.into_parts();
-        let len = number(&head.headers, "content-length");
+        let len = content_length(&head.headers);
         if len.is_some_and(|len| len > ANSWER_MAX_BYTES) && !is_head {
             return Err(Trouble::TooLong);
         }
@@ -217,31 +156,8 @@ impl Wire {
         }
         Ok(Answer {
             status: head.status,
+            headers: head.headers,
             body: body.freeze(),
-            len,
-            date: text(&head.headers, "date"),
-            region: text(&head.headers, "x-amz-bucket-region"),
-            server_side: text(&head.headers, "x-amz-server-side-encryption"),
         })
-    }
-}
-
-fn text(headers: &HeaderMap, name: &str) -> Option<String> {
-    Some(headers.get(name)?.to_str().ok()?.to_owned())
-}
-
-fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
-    text(headers, name)?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::base64;
-
-    #[test]
-    fn four_bytes_in_base64() {
-        assert_eq!(base64(&[0, 0, 0, 0]), "AAAAAA==");
-        assert_eq!(base64(&[0xc9, 0x94, 0x65, 0xaa]), "yZRlqg==");
-        assert_eq!(base64(&[255; 4]), "/////w==");
     }
 }

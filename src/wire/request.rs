@@ -1,0 +1,81 @@
+//! What is asked of a bucket: any verb, about an object or about the bucket itself. Sends nothing.
+
+use bytes::Bytes;
+use hyper::Method;
+
+/// What is asked of a bucket.
+pub struct Request {
+    pub(super) method: Method,
+    pub(super) name: String,
+    pub(super) query: Vec<(&'static str, String)>,
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) body: Bytes,
+}
+
+impl Request {
+    /// About the object `name`; about the bucket where that is empty.
+    pub fn new(method: Method, name: String) -> Self {
+        Self {
+            method,
+            name,
+            query: Vec::new(),
+            headers: Vec::new(),
+            body: Bytes::new(),
+        }
+    }
+
+    /// With a parameter; a sub-resource is one with an empty value.
+    pub fn query(mut self, name: &'static str, value: String) -> Self {
+        self.query.push((name, value));
+        self
+    }
+
+    /// With a header, which is signed too.
+    pub fn header(mut self, name: &'static str, value: String) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// With a body, and a checksum that the server holds against what it got.
+    pub fn body(mut self, body: Bytes) -> Self {
+        let crc = crc32c::crc32c(&body).to_be_bytes();
+        self.body = body;
+        self.header("x-amz-checksum-crc32c", base64(&crc))
+    }
+}
+
+/// Bytes in base64.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for three in bytes.chunks(3) {
+        let byte = |n: usize| u32::from(three.get(n).copied().unwrap_or_default());
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for n in 0..4 {
+            text.push(match n <= three.len() {
+                true => char::from(DIGITS[(bits >> (18 - 6 * n) & 63) as usize]),
+                false => '=',
+            });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::base64;
+
+    #[test]
+    fn bytes_in_base64() {
+        for (bytes, text) in [
+            (&[0, 0, 0, 0][..], "AAAAAA=="),
+            (&[0xc9, 0x94, 0x65, 0xaa], "yZRlqg=="),
+            (&[255; 4], "/////w=="),
+            (b"two more", "dHdvIG1vcmU="),
+            (b"none over", "bm9uZSBvdmVy"),
+            (b"", ""),
+        ] {
+            assert_eq!(base64(bytes), text);
+        }
+    }
+}
