@@ -47,6 +47,14 @@ pub enum Trouble {
         #[source]
         cause: hyper_util::client::legacy::Error,
     },
+    #[error(
+        "the certificate of {host} is not trusted: if its authority is one of your own, name the file with its certificate in AWS_CA_BUNDLE"
+    )]
+    Untrusted {
+        host: String,
+        #[source]
+        cause: hyper_util::client::legacy::Error,
+    },
     #[error("the connection to {host} broke in the middle of an answer")]
     Broken {
         host: String,
@@ -66,10 +74,17 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// There is no connection.
+    pub(super) fn no_connection(host: String, cause: hyper_util::client::legacy::Error) -> Self {
+        match is_about_trust(&cause) {
+            true => Self::Untrusted { host, cause },
+            false => Self::Connection { host, cause },
+        }
+    }
+
     /// What callers match on.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Connection { cause, .. } if is_about_trust(cause) => Kind::Other,
             Self::Silent { .. } | Self::Connection { .. } | Self::Broken { .. } => {
                 Kind::Unreachable
             }
@@ -79,25 +94,19 @@ impl Trouble {
     }
 }
 
-/// Whether a certificate was refused: to ask again does not help.
+/// Whether a certificate was refused: to ask again does not help. An error of I/O that wraps another tells only of
+/// that one's cause, so it is looked into.
 fn is_about_trust(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        let inner = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(|e| e.get_ref());
-        if error
-            .downcast_ref::<rustls::Error>()
-            .is_some_and(is_certificate)
-            || inner
-                .and_then(|e| e.downcast_ref::<rustls::Error>())
-                .is_some_and(is_certificate)
-        {
-            return true;
-        }
-        cause = error.source();
+    if let Some(refused) = error.downcast_ref::<rustls::Error>() {
+        return is_certificate(refused);
     }
-    false
+    let wrapped = error
+        .downcast_ref::<std::io::Error>()
+        .and_then(|io| io.get_ref());
+    match wrapped {
+        Some(wrapped) => is_about_trust(wrapped),
+        None => error.source().is_some_and(is_about_trust),
+    }
 }
 
 fn is_certificate(error: &rustls::Error) -> bool {

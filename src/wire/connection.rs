@@ -6,7 +6,7 @@ use crate::wire::{Access, Answer, Request, SetupError, Trouble};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use hyper::{Method, Response};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Hyper;
@@ -115,20 +115,25 @@ impl Wire {
             signing = signing.header(HeaderName::from_static(name), value);
         }
         let signed = signing.build_async().await.map_err(Trouble::Sign)?;
+        // Of nothing too: without it, some servers refuse an empty object with 411.
+        let len = match request.method {
+            Method::PUT | Method::POST => Some(HeaderValue::from(request.body.len())),
+            _ => None,
+        };
         let mut asked = hyper::Request::builder()
             .method(signed.method)
             .uri(signed.url.as_str())
             .body(Full::new(request.body))
             .map_err(Trouble::Request)?;
         *asked.headers_mut() = signed.headers;
+        if let Some(len) = len {
+            asked.headers_mut().insert(CONTENT_LENGTH, len);
+        }
         let answer = self
             .http
             .request(asked)
             .await
-            .map_err(|cause| Trouble::Connection {
-                host: self.host.clone(),
-                cause,
-            })?;
+            .map_err(|cause| Trouble::no_connection(self.host.clone(), cause))?;
         self.read(answer, request.method == Method::HEAD).await
     }
 

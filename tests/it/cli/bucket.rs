@@ -6,14 +6,19 @@ use std::fs;
 use std::path::Path;
 
 /// A folder whose plan file keeps its first copy in a bucket and its second beside.
-fn in_bucket(server: &Server) -> tempfile::TempDir {
+pub(super) fn in_bucket(server: &Server) -> tempfile::TempDir {
+    primary_in(&format!(
+        "s3 \"s3://{BUCKET}/production\" endpoint=\"{}\" path-style=#true storage-class=\"STANDARD_IA\"",
+        server.endpoint()
+    ))
+}
+
+/// A folder whose plan file has its first copy in this bucket, and its second beside.
+pub(super) fn primary_in(bucket: &str) -> tempfile::TempDir {
     let folder = given();
     let plan = folder.path().join("plan.kdl");
     let text = fs::read_to_string(&plan).expect("read");
-    let bucket = format!(
-        "s3 \"s3://{BUCKET}/production\" endpoint=\"{}\" path-style=#true storage-class=\"STANDARD_IA\"\n    credentials env-prefix=\"OFFSITE_\"",
-        server.endpoint()
-    );
+    let bucket = format!("{bucket}\n    credentials env-prefix=\"OFFSITE_\"");
     let text = text.replace("local \"repository\"", &bucket);
     fs::write(&plan, text).expect("written");
     folder
@@ -27,7 +32,7 @@ fn run(at: &Path, secret: &str, arguments: &[&str]) -> (Option<i32>, String) {
     outcome(&mut command)
 }
 
-fn expect(at: &Path, code: i32, arguments: &[&str]) -> String {
+pub(super) fn expect(at: &Path, code: i32, arguments: &[&str]) -> String {
     let (ended, said) = run(at, SECRET_KEY, arguments);
     assert_eq!(ended, Some(code), "ccb {arguments:?}\n{said}");
     said

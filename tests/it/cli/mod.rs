@@ -2,6 +2,8 @@
 
 mod base_test;
 mod bucket;
+mod bucket_trouble;
+mod ceph;
 mod events;
 mod faults;
 mod healing;

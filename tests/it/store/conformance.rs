@@ -1,6 +1,7 @@
 //! What every backend promises, run against each of them.
 
 use crate::store::{key, s3, sftp};
+use crate::support::ceph::{OWNER, ceph, secret};
 use crate::support::s3::Server;
 use crate::support::ssh;
 use bytes::Bytes;
@@ -202,6 +203,15 @@ async fn a_bucket_conforms() {
     conforms(Arc::new(S3::new(s3::settings(&server)).unwrap())).await;
     let all = server.objects();
     assert!(all.keys().all(|key| key.starts_with("of/ccb/")));
+}
+
+#[test]
+fn a_bucket_of_a_real_server_conforms() {
+    let server = ceph();
+    let (bucket, _) = server.bucket();
+    let settings = s3::settings_of(&server.http(), &bucket, OWNER, &secret(OWNER));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(conforms(Arc::new(S3::new(settings).unwrap())));
 }
 
 #[tokio::test(flavor = "multi_thread")]

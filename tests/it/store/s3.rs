@@ -21,15 +21,18 @@ fn tls() -> ClientConfig {
 
 /// What the server's owner would write.
 pub(super) fn settings(server: &Server) -> Settings {
+    settings_of(&server.endpoint(), BUCKET, ACCESS_KEY, SECRET_KEY)
+}
+
+/// The same of another server.
+pub(super) fn settings_of(endpoint: &str, bucket: &str, id: &str, secret: &str) -> Settings {
     Settings {
         access: Access {
-            bucket: BUCKET.to_owned(),
+            bucket: bucket.to_owned(),
             region: "us-east-1".to_owned(),
-            endpoint: Some(server.endpoint()),
+            endpoint: Some(endpoint.to_owned()),
             path_style: true,
-            auth: s3::Auth::Static(
-                s3::Credentials::new(ACCESS_KEY, SECRET_KEY).expect("both are there"),
-            ),
+            auth: s3::Auth::Static(s3::Credentials::new(id, secret).expect("both are there")),
             tls: tls(),
         },
         prefix: "of/ccb".to_owned(),

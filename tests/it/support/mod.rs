@@ -2,6 +2,7 @@
 
 pub(crate) mod archiving;
 pub(crate) mod captured;
+pub(crate) mod ceph;
 pub(crate) mod clock;
 pub(crate) mod facts;
 pub(crate) mod http;
@@ -15,6 +16,7 @@ pub(crate) mod redis;
 pub(crate) mod redis_backup;
 pub(crate) mod restored;
 pub(crate) mod s3;
+pub(crate) mod s3_client;
 pub(crate) mod ssh;
 pub(crate) mod strategy;
 pub(crate) mod tcp;

@@ -17,7 +17,7 @@ use s3s::dto::{
 };
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
@@ -42,6 +42,10 @@ pub(crate) enum Fault {
     AnswerLost,
     /// The connection ends after so many bytes of the answer's body.
     Cut(usize),
+    /// The connection ends after so many bytes of what is sent.
+    Reset(usize),
+    /// So many bytes of what was sent are stored, and it is said that all is well.
+    Truncated(usize),
 }
 
 /// How the server differs from what it should be.
@@ -74,6 +78,12 @@ struct State {
     faults: Option<Faults>,
     /// What was asked, as `METHOD key`.
     asked: Vec<String>,
+    /// Whether a new object is in a listing only from the second time on.
+    lists_late: bool,
+    /// Objects that no listing has shown yet.
+    unlisted: BTreeSet<String>,
+    /// Of these only so many bytes are stored.
+    truncated: BTreeMap<String, usize>,
 }
 
 #[derive(Clone)]
@@ -146,6 +156,11 @@ impl Server {
             true => fault.take(),
             false => None,
         });
+    }
+
+    /// From now on a new object is in a listing only from the second time on.
+    pub(crate) fn list_late(&self) {
+        self.served.state().lists_late = true;
     }
 
     /// What is stored, by key.
@@ -229,8 +244,14 @@ async fn answer(
         let mut faults = state.faults.take();
         let fault = faults.as_mut().and_then(|faults| faults(&method, &key));
         state.faults = faults;
+        if let Some(Fault::Truncated(len)) = fault {
+            state.truncated.insert(key.clone(), len);
+        }
         fault
     };
+    if let Some(Fault::Reset(after)) = fault {
+        return reset(request.into_body(), after).await;
+    }
     if let Some(Fault::Refused(status, document)) = fault {
         // What was sent is read first: an answer in the middle of it is another fault.
         let _ = request.into_body().collect().await;
@@ -262,6 +283,18 @@ async fn answer(
             Ok(Response::from_parts(head, whole(Full::new(bytes))))
         }
     }
+}
+
+/// Takes so many bytes of what is sent, and no more.
+async fn reset(mut sent: Incoming, after: usize) -> Result<Response<Body>, std::io::Error> {
+    let mut taken = 0;
+    while taken < after {
+        let Some(Ok(frame)) = sent.frame().await else {
+            break;
+        };
+        taken += frame.data_ref().map_or(0, Bytes::len);
+    }
+    Err(std::io::Error::other("asked for by the test"))
 }
 
 async fn whole_of(body: s3s::Body) -> std::io::Result<Bytes> {
@@ -323,7 +356,7 @@ impl S3 for Served {
             true => None,
             false => input.server_side_encryption.take(),
         };
-        let stored = Stored {
+        let mut stored = Stored {
             body,
             modified: SystemTime::now(),
             class: input
@@ -340,6 +373,12 @@ impl S3 for Served {
         let is_taken = state.objects.contains_key(&input.key);
         if input.if_none_match.is_some() && is_taken && !self.quirks.ignores_conditions {
             return Err(s3_error!(PreconditionFailed));
+        }
+        if let Some(len) = state.truncated.remove(&input.key) {
+            stored.body.truncate(len);
+        }
+        if state.lists_late {
+            state.unlisted.insert(input.key.clone());
         }
         state.objects.insert(input.key.clone(), stored);
         ok(PutObjectOutput {
@@ -412,11 +451,14 @@ impl S3 for Served {
         }
         let prefix = input.prefix.clone().unwrap_or_default();
         let after = input.continuation_token.clone().unwrap_or_default();
-        let state = self.state();
-        let mut found = state
-            .objects
+        let mut state = self.state();
+        let State {
+            objects, unlisted, ..
+        } = &mut *state;
+        let mut found = objects
             .iter()
-            .filter(|(key, _)| key.starts_with(&prefix) && **key > after);
+            .filter(|(key, _)| key.starts_with(&prefix) && **key > after)
+            .filter(|(key, _)| !unlisted.remove(*key));
         let page: Vec<Object> = found
             .by_ref()
             .take(PAGE_LEN)

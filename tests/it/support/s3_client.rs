@@ -1,0 +1,142 @@
+//! Asks an S3 server as another program would, beside ccb: makes buckets and objects, sets policies, looks at what
+//! is there. One signed request at a time.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::Request;
+use hyper_util::client::legacy::Client as Http;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+/// A user of a server.
+pub(crate) struct Account {
+    signer: s3::Client,
+    http: Http<HttpConnector, Full<Bytes>>,
+    runtime: Runtime,
+}
+
+/// What the server said.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    headers: hyper::HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    /// A header; empty when there is none.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name);
+        value.map_or("", |value| value.to_str().expect("text"))
+    }
+}
+
+impl Account {
+    /// With these keys, at `http://…`.
+    pub(crate) fn new(endpoint: &str, id: &str, secret: &str) -> Self {
+        let credentials = s3::Credentials::new(id, secret).expect("both are there");
+        let signer = s3::Client::builder(endpoint)
+            .and_then(|client| {
+                client
+                    .region("us-east-1")
+                    .auth(s3::Auth::Static(credentials))
+                    .addressing_style(s3::AddressingStyle::Path)
+                    .build()
+            })
+            .expect("an endpoint");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        Self {
+            signer,
+            http: Http::builder(TokioExecutor::new())
+                // No connection is kept: a server that is gone in between is no fault of the next request.
+                .pool_max_idle_per_host(0)
+                .build_http(),
+            runtime: runtime.expect("a runtime"),
+        }
+    }
+
+    /// Asks. An answer is no failure, whatever it says.
+    pub(crate) fn ask(
+        &self,
+        method: &str,
+        bucket: &str,
+        key: &str,
+        query: &[(&'static str, &str)],
+        headers: &[(&'static str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        let method = method.parse().expect("a method");
+        let objects = self.signer.objects();
+        let signing = objects.presign(method, bucket, key);
+        let mut signing = signing.expires_in(Duration::from_secs(300));
+        for (name, value) in query {
+            signing = signing.query_param(*name, *value);
+        }
+        for (name, value) in headers {
+            let value = hyper::header::HeaderValue::from_str(value).expect("a value");
+            signing = signing.header(hyper::header::HeaderName::from_static(name), value);
+        }
+        self.runtime.block_on(async {
+            let signed = signing.build_async().await.expect("signed");
+            let mut request = Request::builder()
+                .method(signed.method)
+                .uri(signed.url.as_str())
+                .body(Full::new(Bytes::copy_from_slice(body)))
+                .expect("a request");
+            *request.headers_mut() = signed.headers;
+            let answer = self.http.request(request).await.expect("an answer");
+            let (head, body) = answer.into_parts();
+            Answer {
+                status: head.status.as_u16(),
+                headers: head.headers,
+                body: body.collect().await.expect("all of it").to_bytes(),
+            }
+        })
+    }
+
+    /// Stores an object.
+    pub(crate) fn put(&self, bucket: &str, key: &str, body: &[u8]) -> Answer {
+        let put = self.ask("PUT", bucket, key, &[], &[], body);
+        assert_eq!(put.status, 200, "{key}: {put:?}");
+        put
+    }
+
+    /// The bytes of an object.
+    pub(crate) fn get(&self, bucket: &str, key: &str) -> Bytes {
+        let got = self.ask("GET", bucket, key, &[], &[], b"");
+        assert_eq!(got.status, 200, "{key}: {got:?}");
+        got.body
+    }
+
+    /// Removes an object; in a versioned bucket a delete marker is put over it.
+    pub(crate) fn delete(&self, bucket: &str, key: &str) {
+        let deleted = self.ask("DELETE", bucket, key, &[], &[], b"");
+        assert_eq!(deleted.status, 204, "{key}: {deleted:?}");
+    }
+
+    /// Whether a bucket keeps versions.
+    pub(crate) fn set_versioning(&self, bucket: &str, status: &str) {
+        let document = format!(
+            "<VersioningConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Status>{status}</Status></VersioningConfiguration>"
+        );
+        let set = self.ask(
+            "PUT",
+            bucket,
+            "",
+            &[("versioning", "")],
+            &[],
+            document.as_bytes(),
+        );
+        assert_eq!(set.status, 200, "{set:?}");
+    }
+
+    /// Who may do what with a bucket.
+    pub(crate) fn set_policy(&self, bucket: &str, policy: &str) {
+        let set = self.ask("PUT", bucket, "", &[("policy", "")], &[], policy.as_bytes());
+        assert!([200, 204].contains(&set.status), "{set:?}");
+    }
+}
