@@ -57,7 +57,8 @@ async fn back_up_component(
     };
     let repository = hands.destinations().repository(destination).await?;
     // A parent that is gone only costs speed.
-    let parent = match parent.filter(|_| *method == Method::Incremental) {
+    let has_parent = matches!(method, Method::Incremental | Method::Mirror);
+    let parent = match parent.filter(|_| has_parent) {
         Some(id) => hands.find(&BackupRef::Id(id), destination).await.ok(),
         None => None,
     };

@@ -10,7 +10,7 @@ use crate::model::strategy::{
     Component, DestinationKind, FilesSource, Method, RedisSource, SecretRef, SourceSpec,
 };
 use crate::model::tree::Previous;
-use crate::source::{Capture, Facts, Finish, SourceError, files, postgres, redis};
+use crate::source::{Capture, Facts, Finish, SourceError, bucket, files, postgres, redis};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -47,6 +47,14 @@ pub(crate) async fn start(
                 lock_wait: LOCK_WAIT,
             };
             waiting(&component.name, move || postgres::dump(request)).await
+        }
+        (SourceSpec::S3(spec), Method::Mirror) => {
+            let access = hands.bucket(&component.name, spec).await?;
+            let started = bucket::mirror(bucket::MirrorRequest { access, previous }).await;
+            started.map_err(|cause| StepError::Source {
+                component: component.name.clone(),
+                cause,
+            })
         }
         (SourceSpec::Postgres(_) | SourceSpec::S3(_), _) => Err(StepError::NotInThisVersion {
             verb: "back up",

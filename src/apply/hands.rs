@@ -6,11 +6,13 @@ use crate::apply::error::StepError;
 use crate::apply::locks::Locks;
 use crate::model::ids::{BackupId, ComponentName, DestinationName, RunId};
 use crate::model::records::PlanRef;
-use crate::model::strategy::{Component, SecretRef, Strategy};
+use crate::model::strategy::{BucketSource, Component, SecretRef, Strategy};
 use crate::plan::{BackupRef, StepId};
 use crate::repository::format::key::Secret;
 use crate::repository::{ListedBackup, Repository, Surroundings};
+use crate::source::bucket::Access;
 use crate::store::Store;
+use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
@@ -18,6 +20,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Reads a secret when it is needed: from the environment, a file or a command.
 pub type Secrets = Arc<dyn Fn(&SecretRef) -> io::Result<Secret> + Send + Sync>;
+
+/// Finds how a bucket that is protected is spoken to, and whose rights are used.
+pub type Buckets =
+    Arc<dyn Fn(&BucketSource) -> BoxFuture<'static, io::Result<Access>> + Send + Sync>;
 
 /// What a run works with. Clones share it.
 #[derive(Clone)]
@@ -28,6 +34,7 @@ struct Inner {
     run: RunId,
     surroundings: Surroundings,
     secrets: Secrets,
+    buckets: Buckets,
     base: PathBuf,
     scratch: PathBuf,
     destinations: Destinations,
@@ -45,7 +52,7 @@ impl Hands {
         strategy: Arc<Strategy>,
         run: RunId,
         surroundings: Surroundings,
-        secrets: Secrets,
+        (secrets, buckets): (Secrets, Buckets),
         (base, scratch): (PathBuf, PathBuf),
         stores: BTreeMap<DestinationName, (Store, Option<Repository>)>,
     ) -> Self {
@@ -54,6 +61,7 @@ impl Hands {
             run,
             surroundings,
             secrets,
+            buckets,
             base,
             scratch,
             destinations: Destinations::new(stores),
@@ -86,6 +94,18 @@ impl Hands {
     }
     pub(crate) fn secrets(&self) -> &Secrets {
         &self.0.secrets
+    }
+    /// How the bucket of a component is spoken to.
+    pub(crate) async fn bucket(
+        &self,
+        component: &ComponentName,
+        spec: &BucketSource,
+    ) -> Result<Access, StepError> {
+        let found = (self.0.buckets)(spec).await;
+        found.map_err(|cause| StepError::SourceSecret {
+            component: component.clone(),
+            cause,
+        })
     }
     pub(crate) fn destinations(&self) -> &Destinations {
         &self.0.destinations

@@ -17,7 +17,7 @@ mod verify;
 mod walk;
 
 pub use error::StepError;
-pub use hands::{Hands, Secrets};
+pub use hands::{Buckets, Hands, Secrets};
 pub use locks::{IsGone, LockError, Locks};
 pub use walk::{Monitor, Quiet, run};
 

@@ -9,17 +9,18 @@ use crate::model::ids::{ComponentName, DestinationName};
 use crate::model::postgres::DumpFacts;
 use crate::model::records::{Annotation, Manifest, Note, Version};
 use crate::model::strategy::{
-    Component, ContentsCheck, FilesSource, Method, PresenceCheck, RedisSource, SourceSpec,
-    TestServer,
+    BucketSource, Component, ContentsCheck, FilesSource, Method, PresenceCheck, RedisSource,
+    SourceSpec, TestServer,
 };
 use crate::model::tree::Node;
 use crate::model::units::{Percent, Size};
 use crate::plan::report::Done;
 use crate::plan::{BackupRef, CheckSpec};
 use crate::repository::{ListedBackup, Reader, Repository};
+use crate::source::bucket::Bucket;
 use crate::source::postgres::connection::Connection;
 use crate::verify::postgres::DumpTest;
-use crate::verify::restore_test::RestoreTestRequest;
+use crate::verify::restore_test::{Compare, RestoreTestRequest};
 use crate::verify::{self, Finding, presence};
 use futures_util::FutureExt;
 
@@ -125,7 +126,7 @@ async fn check_bytes(
                     files: *many,
                     random,
                     parent: &parent,
-                    source: Some(&source),
+                    compare: Compare::Source(&source),
                 };
                 let tested = verify::restore_test::restore_test(&reader, &root, request);
                 Ok(tested.boxed().await)
@@ -143,11 +144,41 @@ async fn check_bytes(
                 .boxed()
                 .await
         }
-        SourceSpec::S3(_) => Err(StepError::NotInThisVersion {
-            verb: "verify",
-            component: component.name.clone(),
-        }),
+        SourceSpec::S3(spec) => {
+            Ok(
+                check_bucket(component, spec, manifest, (&reader, &root), check, hands)
+                    .boxed()
+                    .await,
+            )
+        }
     }
+}
+
+async fn check_bucket(
+    component: &Component,
+    spec: &BucketSource,
+    manifest: &Manifest,
+    (reader, root): (&Reader, &Node),
+    check: &CheckSpec,
+    hands: &Hands,
+) -> Finding {
+    if let CheckSpec::RestoreTest { files, .. } = check {
+        let request = RestoreTestRequest {
+            files: *files,
+            random: u64::from_le_bytes(hands.random()),
+            parent: &hands.scratch(),
+            compare: Compare::Etags,
+        };
+        return verify::restore_test::restore_test(reader, root, request).await;
+    }
+    // Without it, the backup is checked all the same; it is only not compared.
+    let access = hands.bucket(&component.name, spec).await;
+    let bucket = match access {
+        Ok(access) => Bucket::new(&access).map_err(|e| e.to_string()),
+        Err(error) => Err(error.into_failure().chain.join(": ")),
+    };
+    let settings = contents_settings(component);
+    verify::bucket::contents(&settings, manifest, reader, root, bucket).await
 }
 
 async fn check_redis(

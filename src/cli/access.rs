@@ -1,13 +1,16 @@
 //! Finds what a bucket needs of this machine: credentials, a region, certificates to trust. Values come from the
 //! environment and from the files of AWS, never from a plan file.
 
-use crate::cli::world;
-use crate::model::strategy::Credentials;
+use crate::apply::{Buckets, Secrets};
+use crate::cli::world::{self, Commands};
+use crate::model::strategy::{BucketSource, Credentials, SecretRef};
 use crate::plan::check::is_loopback;
 use crate::wire::Access;
+use futures_util::FutureExt;
 use hyper::Uri;
 use s3::Auth;
 use std::io;
+use std::sync::Arc;
 
 /// What a server of one's own is usually content with.
 const REGION_OF_OWN: &str = "us-east-1";
@@ -26,6 +29,29 @@ pub struct Named<'a> {
     pub path_style: bool,
     /// Whose rights are used.
     pub credentials: Option<&'a Credentials>,
+}
+
+/// What a run finds in this machine's world: secrets, and how protected buckets are spoken to.
+pub fn world() -> (Secrets, Buckets) {
+    let secrets = |reference: &SecretRef| world::secret(reference, Commands::Run);
+    let buckets = |spec: &BucketSource| {
+        let spec = spec.clone();
+        async move { of_source(&spec).await }.boxed()
+    };
+    (Arc::new(secrets), Arc::new(buckets))
+}
+
+/// How a bucket that is protected is spoken to.
+pub async fn of_source(spec: &BucketSource) -> io::Result<Access> {
+    let named = Named {
+        node: "source",
+        bucket: &spec.bucket,
+        region: spec.region.as_deref(),
+        endpoint: spec.endpoint.as_deref(),
+        path_style: spec.path_style,
+        credentials: spec.credentials.as_ref(),
+    };
+    named.access().await
 }
 
 impl Named<'_> {

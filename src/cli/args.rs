@@ -570,9 +570,17 @@ pub struct RestoreArguments {
     #[arg(long, value_name = "NUMBER")]
     pub timeline: Option<u32>,
     /// Where to; default: where the component was read from. A dump goes to `postgres://USER@HOST:PORT/DATABASE`
-    /// (no password in it), `database=NAME` on the source's server, a file `NAME.dump`, or a directory
+    /// (no password in it), `database=NAME` on the source's server, a file `NAME.dump`, or a directory; objects to
+    /// `s3://BUCKET/PREFIX` with the source's endpoint and rights, or a directory
     #[arg(long, value_name = "TARGET")]
     pub to: Option<PathBuf>,
+    /// S3: earlier versions that the bucket itself has, instead of a backup: as they were at --time, or now. PATH is a
+    /// key, or what keys begin with up to a `/`
+    #[arg(long, conflicts_with_all = ["backup", "from"])]
+    pub versions: bool,
+    /// S3: this version of the object PATH, which the bucket itself has
+    #[arg(long, value_name = "ID", conflicts_with_all = ["backup", "from", "time"])]
+    pub object_version: Option<String>,
     /// PostgreSQL: only this table, with its indexes, keys and sequences; may be repeated
     #[arg(long, value_name = "TABLE")]
     pub table: Vec<String>,

@@ -1,13 +1,14 @@
 //! `ccb status` and `ccb verify`: how things stand, and proof of it now.
 
-use crate::apply::{self, Hands, Secrets};
+use crate::apply::{self, Hands};
+use crate::cli::access;
 use crate::cli::args::{StatusArguments, VerifyArguments, VerifyLevel};
 use crate::cli::exit::{Exit, Trouble};
 use crate::cli::holdings::{Reading, Wanted};
 use crate::cli::monitor::{self, Watch};
 use crate::cli::signals::Signals;
 use crate::cli::survey::Survey;
-use crate::cli::world::{self, Commands};
+use crate::cli::world;
 use crate::cli::{Context, output, places, plan as planning};
 use crate::model::ids::{BackupId, ComponentName, RunId};
 use crate::model::records::Check;
@@ -60,14 +61,13 @@ pub async fn verify(arguments: &VerifyArguments, context: &Context) -> Result<Ex
     let inventory = planning::observe(&places).await;
     let stores = places::stores(&places);
     let (plan, left_out) = checks_now(&strategy, &inventory, AsOf(world::now()), &request);
-    let secrets: Secrets = Arc::new(|reference| world::secret(reference, Commands::Run));
     let at_once = strategy.apply.parallelism;
     let run = RunId(world::random());
     let hands = Hands::new(
         Arc::new(strategy),
         run,
         world::surroundings(),
-        secrets,
+        access::world(),
         (PathBuf::new(), std::env::temp_dir()),
         stores,
     );

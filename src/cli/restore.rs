@@ -2,6 +2,7 @@
 //! database's dump into a database, Redis' files into a place where their server finds them.
 
 mod base;
+mod bucket;
 mod cluster;
 mod postgres;
 mod redis;
@@ -18,6 +19,9 @@ use std::path::{Path, PathBuf};
 
 /// Restores.
 pub async fn run(arguments: &RestoreArguments, context: &Context) -> Result<Exit, Trouble> {
+    if arguments.versions || arguments.object_version.is_some() {
+        return bucket::restore_versions(arguments, context).await;
+    }
     let reading = Reading::open(&arguments.file, context).await?;
     let component = reading.component(&arguments.component)?.clone();
     if let SourceSpec::Postgres(_) = component.source
@@ -47,7 +51,8 @@ pub async fn run(arguments: &RestoreArguments, context: &Context) -> Result<Exit
             }
         }
         SourceSpec::Redis(source) => redis::restore_redis(source, &found, arguments, context).await,
-        SourceSpec::Postgres(_) | SourceSpec::S3(_) => {
+        SourceSpec::S3(source) => bucket::restore_mirror(source, &found, arguments, context).await,
+        SourceSpec::Postgres(_) => {
             let words = format!(
                 "this version of ccb does not restore component.{}, a {} taken by {}; `ccb cat` writes what is in it",
                 component.name,

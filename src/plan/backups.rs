@@ -377,12 +377,15 @@ pub(crate) fn draft_backup<'a>(
     made
 }
 
-/// Unchanged files are taken from the newest backup at the same destination; other methods read all.
+/// Unchanged files and objects are taken from the newest backup at the same destination; other methods read all.
 fn parent(world: &World, view: &View, method: Method, home: &DestinationName) -> Option<BackupId> {
-    let reads_all = method != Method::Incremental;
-    let at_home = view.good(world.at).filter(|_| !reads_all);
-    at_home
-        .filter(|copies| matches!(copies.facts.method, Method::Incremental | Method::Full))
+    let parents: &[Method] = match method {
+        Method::Incremental => &[Method::Incremental, Method::Full],
+        Method::Mirror => &[Method::Mirror],
+        _ => &[],
+    };
+    view.good(world.at)
+        .filter(|copies| parents.contains(&copies.facts.method))
         .find(|copies| copies.copy_at(home).is_some())
         .map(|copies| copies.facts.id)
 }

@@ -3,9 +3,9 @@
 
 use crate::model::ids::Address;
 use crate::model::strategy::{
-    ApplySettings, BucketSource, Component, Destination, DestinationKind, Export, FilesSource,
-    Hook, Keep, KeepRule, Level, Missed, Notify, Pick, PostgresSource, RedisSource, Schedule,
-    SecretRef, SourceSpec, Strategy, TestServer, Timing, Until, VerifySettings,
+    ApplySettings, BucketSource, Component, Credentials, Destination, DestinationKind, Export,
+    FilesSource, Hook, Keep, KeepRule, Level, Missed, Notify, Pick, PostgresSource, RedisSource,
+    Schedule, SecretRef, SourceSpec, Strategy, TestServer, Timing, Until, VerifySettings,
 };
 use crate::model::units::{Day, DayOfYear, Period, Weekday};
 use serde::Serialize;
@@ -109,12 +109,7 @@ impl List {
             let line = Line::new(word(&sse.mode)).text("key-id", sse.key_id.as_ref());
             self.say(at.child("sse"), line.0);
         }
-        if let Some(credentials) = &destination.credentials {
-            let line = Line::new("")
-                .text("profile", credentials.profile.as_ref())
-                .text("env-prefix", credentials.env_prefix.as_ref());
-            self.say(at.child("credentials"), line.0);
-        }
+        self.credentials(&at, destination.credentials.as_ref());
         let location = &destination.location;
         let line = Line::new("")
             .text("provider", location.provider.as_ref())
@@ -199,11 +194,22 @@ impl List {
         self.say(at.child("symlinks"), word(&source.symlinks));
     }
 
+    fn credentials(&mut self, at: &Address, credentials: Option<&Credentials>) {
+        if let Some(credentials) = credentials {
+            let line = Line::new("")
+                .text("profile", credentials.profile.as_ref())
+                .text("env-prefix", credentials.env_prefix.as_ref());
+            self.say(at.child("credentials"), line.0);
+        }
+    }
+
     fn bucket(&mut self, at: &Address, source: &BucketSource) {
         let line = Line::new(quoted(&source.bucket))
             .text("region", source.region.as_ref())
-            .text("endpoint", source.endpoint.as_ref());
+            .text("endpoint", source.endpoint.as_ref())
+            .when(source.path_style, "path-style=#true");
         self.say(at.child("bucket"), line.0);
+        self.credentials(at, source.credentials.as_ref());
         let state = |on: bool| quoted(if on { "enabled" } else { "suspended" });
         self.some(at.child("versioning"), source.versioning.map(state));
         if let Some(lifecycle) = &source.lifecycle {

@@ -153,7 +153,10 @@ pub const NODES: &[Node] = &[
     node("source", "subdirectories", MAYBE, "directories that must exist in source and backup").args("directory", Path).only(FILES),
     node("source", "exclude", MAYBE, "globs as in .gitignore").args("glob", Text).only(FILES),
     node("source", "symlinks", MAYBE, "what is done with symbolic links").arg("mode", Choice(&["keep", "follow", "skip"])).only(FILES).or("\"keep\""),
-    node("source", "bucket", ONCE, "bucket").arg("bucket", Text).props(&[prop("region", Text), prop("endpoint", Url)]).only(S3),
+    node("source", "bucket", ONCE, "bucket").arg("bucket", Text)
+        .props(&[prop("region", Text), prop("endpoint", Url), prop("path-style", Boolean).or("#false")]).only(S3),
+    node("source", "credentials", MAYBE, "where S3 credentials come from; without it the AWS default chain")
+        .props(&[prop("profile", Text), prop("env-prefix", Text)]).only(S3),
     node("source", "versioning", MAYBE, "expected state").arg("state", Choice(&["enabled", "suspended"])).only(S3),
     node("source", "lifecycle", MAYBE, "expected rules")
         .props(&[prop("noncurrent-expire", Duration), prop("current-expire", Duration), prop("abort-multipart", Duration)]).only(S3),

@@ -1,6 +1,7 @@
 //! What can be captured and put back, by kind of source. Knows nothing of stores and repositories:
 //! a source gives nodes and bytes, and somebody else keeps them.
 
+pub mod bucket;
 pub mod cluster;
 pub mod files;
 mod pipe;
@@ -12,6 +13,7 @@ pub mod wal;
 
 use crate::model::records::ReadError;
 use crate::model::tree::{Found, Problem};
+use crate::source::bucket::BucketError;
 use crate::source::files::FilesError;
 use crate::source::postgres::PostgresError;
 use crate::source::program::ProgramError;
@@ -56,6 +58,8 @@ pub struct Facts {
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum SourceError {
+    #[error(transparent)]
+    Bucket(#[from] BucketError),
     #[error(transparent)]
     Files(#[from] FilesError),
     #[error(transparent)]

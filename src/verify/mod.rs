@@ -1,6 +1,7 @@
 //! The checks of a backup. Each says what it counted and compared, and whether that proves it; none
 //! changes a repository or a source. A check that could not be carried out has not passed.
 
+pub mod bucket;
 pub mod cluster;
 pub mod contents;
 pub mod encrypted;

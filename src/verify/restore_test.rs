@@ -6,10 +6,12 @@ use crate::model::records::Check;
 use crate::model::tree::{Node, NodeKind, printable};
 use crate::restore::Contents;
 use crate::restore::files::{Intent, Overwrite, OwnersBy, Request, Sameness, restore};
+use crate::source::bucket::object;
 use crate::source::files::Stat;
 use crate::source::files::beneath::{Links, open_beneath};
 use crate::verify::temporary::{TemporaryDirectory, remove_stale};
 use crate::verify::{Against, Entries, Finding, chain};
+use md5::{Digest, Md5};
 use rustix::fs::OFlags;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -25,8 +27,19 @@ pub struct RestoreTestRequest<'a> {
     pub random: u64,
     /// Where the directory is made.
     pub parent: &'a Path,
-    /// The live source, to compare with what is unchanged in it.
-    pub source: Option<&'a Path>,
+    /// What it is compared with besides.
+    pub compare: Compare<'a>,
+}
+
+/// What restored files are compared with, besides the backup.
+#[derive(Debug, Clone, Copy)]
+pub enum Compare<'a> {
+    /// Nothing.
+    Nothing,
+    /// The live source, where that is unchanged.
+    Source(&'a Path),
+    /// The fingerprint that a bucket gave each object, where that is its MD5.
+    Etags,
 }
 
 /// Restores and compares.
@@ -125,10 +138,55 @@ async fn test(
             against.push(chain(&error));
         }
     }
-    if let Some(source) = request.source {
-        match compare_with_source(contents, root, source, target, against).await {
-            Ok(compared) => counted.compared = compared,
-            Err(error) => against.push(format!("compare with the source: {error}")),
+    let compared = match request.compare {
+        Compare::Nothing => Ok(0),
+        Compare::Source(source) => {
+            compare_with_source(contents, root, source, target, against).await
+        }
+        Compare::Etags => compare_with_etags(contents, root, target, against).await,
+    };
+    match compared {
+        Ok(compared) => counted.compared = compared,
+        Err(error) => against.push(format!("compare with the source: {error}")),
+    }
+}
+
+/// Compares what was restored with the MD5 that its bucket told. Gives back how many.
+async fn compare_with_etags(
+    contents: &dyn Contents,
+    root: &Node,
+    target: &Path,
+    against: &mut Against,
+) -> io::Result<u64> {
+    let target = File::open(target)?;
+    let mut compared = 0;
+    let mut entries = Entries::new(contents, root);
+    while let Some((path, entry)) = entries.next().await {
+        let Ok(node) = entry else { continue };
+        let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
+        // What was not sampled is not there.
+        let (Some(told), Ok(restored)) = (
+            object::md5_of(&node),
+            open_beneath(&target, &path, flags, Links::Refuse),
+        ) else {
+            continue;
+        };
+        match md5(File::from(restored)) {
+            Ok(md5) if md5 == told => compared += 1,
+            Ok(_) => against.push(format!("`{}` is not what its ETag tells", printable(&path))),
+            Err(error) => against.push(format!("read `{}`: {error}", printable(&path))),
+        }
+    }
+    Ok(compared)
+}
+
+fn md5(mut file: File) -> io::Result<String> {
+    let mut digest = Md5::new();
+    let mut bytes = vec![0; 1 << 18];
+    loop {
+        match file.read(&mut bytes)? {
+            0 => return Ok(object::hex_md5(digest)),
+            len => digest.update(&bytes[..len]),
         }
     }
 }

@@ -64,7 +64,7 @@ pub enum Trouble {
     #[error("sign the request; check the credentials")]
     Sign(#[source] s3::Error),
     #[error("the header `{name}` can not be sent; check the plan file")]
-    Header { name: &'static str },
+    Header { name: String },
     #[error("the request can not be sent")]
     Request(#[source] hyper::http::Error),
     #[error("the answer is longer than anything that was asked for")]

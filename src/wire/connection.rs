@@ -2,6 +2,7 @@
 //! asked for nor what an answer means. Follows no redirect.
 
 use crate::wire::answer::content_length;
+use crate::wire::request::escaped;
 use crate::wire::{Access, Answer, Request, SetupError, Trouble};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
@@ -111,8 +112,13 @@ impl Wire {
             signing = signing.query_param(name, value);
         }
         for (name, value) in request.headers {
-            let value = HeaderValue::from_str(&value).map_err(|_| Trouble::Header { name })?;
-            signing = signing.header(HeaderName::from_static(name), value);
+            let header = HeaderName::try_from(&*name).ok();
+            let value = HeaderValue::from_str(&value).ok();
+            let (Some(header), Some(value)) = (header, value) else {
+                let name = name.into_owned();
+                return Err(Trouble::Header { name });
+            };
+            signing = signing.header(header, value);
         }
         let signed = signing.build_async().await.map_err(Trouble::Sign)?;
         // Of nothing too: without it, some servers refuse an empty object with 411.
@@ -122,7 +128,7 @@ impl Wire {
         };
         let mut asked = hyper::Request::builder()
             .method(signed.method)
-            .uri(signed.url.as_str())
+            .uri(self.address(signed.url.as_str(), &request.name))
             .body(Full::new(request.body))
             .map_err(Trouble::Request)?;
         *asked.headers_mut() = signed.headers;
@@ -135,6 +141,25 @@ impl Wire {
             .await
             .map_err(|cause| Trouble::no_connection(self.host.clone(), cause))?;
         self.read(answer, request.method == Method::HEAD).await
+    }
+
+    /// Where a signed request goes: to its URL, in which parts of a key that are `.` or `..` are not; they are signed
+    /// all the same.
+    fn address(&self, url: &str, name: &str) -> String {
+        let has_dots = name.split('/').any(|part| part == "." || part == "..");
+        let rest = url.split_once("://").filter(|_| has_dots);
+        let Some((scheme, rest)) = rest else {
+            return url.to_owned();
+        };
+        let host = rest.split(['/', '?']).next().unwrap_or_default();
+        let query = url.split_once('?').map_or("", |(_, query)| query);
+        let is_path_style = self.host.ends_with(&format!("://{host}"))
+            || self.host.ends_with(&format!("://{host}/"));
+        let bucket = match is_path_style {
+            true => format!("/{}", self.bucket),
+            false => String::new(),
+        };
+        format!("{scheme}://{host}{bucket}/{}?{query}", escaped(name))
     }
 
     async fn read(&self, answer: Response<Incoming>, is_head: bool) -> Result<Answer, Trouble> {

@@ -10,4 +10,4 @@ mod request;
 pub use access::{Access, SetupError};
 pub use answer::{Answer, Kind, Trouble, refusal};
 pub use connection::{ANSWER_MAX_BYTES, Wire};
-pub use request::Request;
+pub use request::{Request, escaped};

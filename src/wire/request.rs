@@ -2,13 +2,15 @@
 
 use bytes::Bytes;
 use hyper::Method;
+use std::borrow::Cow;
+use std::fmt::Write;
 
 /// What is asked of a bucket.
 pub struct Request {
     pub(super) method: Method,
     pub(super) name: String,
     pub(super) query: Vec<(&'static str, String)>,
-    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) headers: Vec<(Cow<'static, str>, String)>,
     pub(super) body: Bytes,
 }
 
@@ -31,8 +33,8 @@ impl Request {
     }
 
     /// With a header, which is signed too.
-    pub fn header(mut self, name: &'static str, value: String) -> Self {
-        self.headers.push((name, value));
+    pub fn header(mut self, name: impl Into<Cow<'static, str>>, value: String) -> Self {
+        self.headers.push((name.into(), value));
         self
     }
 
@@ -42,6 +44,23 @@ impl Request {
         self.body = body;
         self.header("x-amz-checksum-crc32c", base64(&crc))
     }
+}
+
+/// A key as it is in a URL, with its slashes.
+pub fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
+                escaped.push(char::from(byte));
+            }
+            byte => {
+                // Writing into a string has no way to fail.
+                let _ = write!(escaped, "%{byte:02X}");
+            }
+        }
+    }
+    escaped
 }
 
 /// Bytes in base64.
@@ -64,6 +83,11 @@ fn base64(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::base64;
+
+    #[test]
+    fn keys_in_urls() {
+        assert_eq!(super::escaped("a b/\u{fc}"), "a%20b/%C3%BC");
+    }
 
     #[test]
     fn bytes_in_base64() {

@@ -1,7 +1,8 @@
 //! A run from beginning to end: look, plan, lock, look again, ask, carry out, leave a record. Each part is
 //! somewhere else; here stands their order.
 
-use crate::apply::{self, Hands, Locks, Secrets};
+use crate::apply::{self, Hands, Locks};
+use crate::cli::access;
 use crate::cli::apply::notifying::{self, Hearers};
 use crate::cli::apply::{Job, approval, record, shows};
 use crate::cli::args::LogFormat;
@@ -271,12 +272,11 @@ impl Run<'_> {
     }
 
     fn hands(&self, places: &Places, locks: Option<&Locks>) -> Hands {
-        let secrets: Secrets = Arc::new(|reference| world::secret(reference, Commands::Run));
         let hands = Hands::new(
             self.strategy.clone(),
             self.id,
             world::surroundings(),
-            secrets,
+            access::world(),
             (PathBuf::new(), std::env::temp_dir()),
             stores(places),
         );

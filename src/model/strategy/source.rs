@@ -1,5 +1,6 @@
 //! How a component is read: the `source` node, one type for each kind, and the methods each has.
 
+use crate::model::strategy::destination::Credentials;
 use crate::model::strategy::encryption::SecretRef;
 use crate::model::units::Period;
 use schemars::JsonSchema;
@@ -233,6 +234,10 @@ pub struct BucketSource {
     pub region: Option<String>,
     /// Endpoint other than AWS.
     pub endpoint: Option<String>,
+    /// `ENDPOINT/BUCKET/KEY`.
+    pub path_style: bool,
+    /// Where credentials come from; `None`: the AWS default chain.
+    pub credentials: Option<Credentials>,
     /// Expected state: `true` enabled, `false` suspended.
     pub versioning: Option<bool>,
     /// Expected lifecycle rules.

@@ -169,7 +169,6 @@ impl Decoder<'_> {
             }
         }
         let sse = fields.child("sse");
-        let credentials = fields.child("credentials");
         let location = fields.child("location");
         let lock = fields.child("object-lock");
         Some(Destination {
@@ -181,10 +180,7 @@ impl Decoder<'_> {
                 mode,
                 key_id: sse.prop("key-id"),
             }),
-            credentials: credentials.element.map(|_| Credentials {
-                profile: credentials.prop("profile"),
-                env_prefix: credentials.prop("env-prefix"),
-            }),
+            credentials: credentials(&fields.child("credentials")),
             location: Location {
                 provider: location.prop("provider"),
                 region: location.prop("region"),
@@ -279,6 +275,14 @@ fn apply(fields: &Fields<'_>) -> ApplySettings {
             .map_or(default.forget_limit_percent, Percent),
         trash: fields.child("trash").arg().unwrap_or(default.trash),
     }
+}
+
+/// Where S3 credentials come from.
+fn credentials(node: &Fields<'_>) -> Option<Credentials> {
+    node.element.map(|_| Credentials {
+        profile: node.prop("profile"),
+        env_prefix: node.prop("env-prefix"),
+    })
 }
 
 /// Where a secret is found; `None` when the node is absent or has been complained about.

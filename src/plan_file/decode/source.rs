@@ -5,7 +5,7 @@ use crate::model::strategy::{
     SecretRef, SourceSpec, WalSource,
 };
 use crate::plan_file::decode::fields::Fields;
-use crate::plan_file::decode::{Decoder, secret};
+use crate::plan_file::decode::{Decoder, credentials, secret};
 
 impl Decoder<'_> {
     pub(crate) fn source(&mut self, fields: &Fields<'_>) -> Option<SourceSpec> {
@@ -88,6 +88,8 @@ fn bucket(fields: &Fields<'_>) -> Option<BucketSource> {
         bucket: bucket.arg().unwrap_or_default(),
         region: bucket.prop("region"),
         endpoint: bucket.prop("endpoint"),
+        path_style: bucket.prop("path-style").unwrap_or_default(),
+        credentials: credentials(&fields.child("credentials")),
         versioning: fields
             .child("versioning")
             .arg::<String>()

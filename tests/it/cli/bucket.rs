@@ -24,7 +24,7 @@ pub(super) fn primary_in(bucket: &str) -> tempfile::TempDir {
     folder
 }
 
-fn run(at: &Path, secret: &str, arguments: &[&str]) -> (Option<i32>, String) {
+pub(super) fn run(at: &Path, secret: &str, arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = under(&[], at, arguments);
     command
         .env("OFFSITE_ACCESS_KEY_ID", ACCESS_KEY)

@@ -10,6 +10,8 @@ mod healing;
 mod key;
 mod locks;
 mod looking;
+mod mirror;
+mod mirror_trouble;
 mod notify;
 mod point_in_time;
 mod point_in_time_trouble;

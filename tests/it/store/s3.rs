@@ -272,9 +272,9 @@ async fn what_is_no_object_of_ccb_is_counted_and_what_lies_beside_is_not_seen() 
         "of/ccbx",
         "other",
     ] {
-        server.place(name, b"?");
+        server.place(name, &b"?"[..]);
     }
-    server.place("of/ccb/packs/d/ab", b"mine");
+    server.place("of/ccb/packs/d/ab", &b"mine"[..]);
     let listing = store(&server).list("").await.unwrap();
     let names: Vec<_> = listing
         .objects

@@ -7,7 +7,7 @@ use crate::support::s3_client::Account;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -128,10 +128,5 @@ impl Ceph {
     /// A user of it.
     pub(crate) fn account(&self, user: &str) -> Account {
         Account::new(&self.http(), user, &secret(user))
-    }
-
-    /// The folder of this cluster, for the test that looks whether it goes away.
-    pub(crate) fn folder(&self) -> &Path {
-        &self.authorities
     }
 }

@@ -8,10 +8,11 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
+use md5::{Digest as _, Md5};
 use s3s::auth::SimpleAuth;
 use s3s::checksum::ChecksumHasher;
 use s3s::dto::{
-    DeleteObjectInput, DeleteObjectOutput, GetObjectInput, GetObjectOutput, HeadObjectInput,
+    DeleteObjectInput, DeleteObjectOutput, ETag, GetObjectInput, GetObjectOutput, HeadObjectInput,
     HeadObjectOutput, ListObjectsV2Input, ListObjectsV2Output, Object, PutObjectInput,
     PutObjectOutput, ServerSideEncryption, StreamingBlob, Timestamp,
 };
@@ -66,10 +67,21 @@ pub(crate) type Faults = Box<dyn FnMut(&Method, &str) -> Option<Fault> + Send>;
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
     pub(crate) body: Bytes,
+    pub(crate) content_type: Option<String>,
     modified: SystemTime,
     pub(crate) class: Option<String>,
     pub(crate) server_side: Option<String>,
     pub(crate) lock_mode: Option<String>,
+}
+
+impl Stored {
+    /// As servers make it: the MD5 of its bytes.
+    fn etag(&self) -> ETag {
+        let mut digest = Md5::new();
+        digest.update(&self.body);
+        let digest = digest.finalize();
+        ETag::Strong(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
 }
 
 #[derive(Default)]
@@ -169,9 +181,10 @@ impl Server {
     }
 
     /// Puts something there behind everybody's back.
-    pub(crate) fn place(&self, key: &str, body: &'static [u8]) {
+    pub(crate) fn place(&self, key: &str, body: impl Into<Bytes>) {
         let stored = Stored {
-            body: Bytes::from_static(body),
+            body: body.into(),
+            content_type: None,
             modified: SystemTime::now(),
             class: None,
             server_side: None,
@@ -242,7 +255,10 @@ async fn answer(
         let mut state = served.state();
         state.asked.push(format!("{method} {key}"));
         let mut faults = state.faults.take();
+        // Without the lock: what fails may look at the server, or change what is in it.
+        drop(state);
         let fault = faults.as_mut().and_then(|faults| faults(&method, &key));
+        let mut state = served.state();
         state.faults = faults;
         if let Some(Fault::Truncated(len)) = fault {
             state.truncated.insert(key.clone(), len);
@@ -358,6 +374,7 @@ impl S3 for Served {
         };
         let mut stored = Stored {
             body,
+            content_type: input.content_type.take().map(|kind| kind.to_string()),
             modified: SystemTime::now(),
             class: input
                 .storage_class
@@ -395,6 +412,7 @@ impl S3 for Served {
         let input = request.input;
         let stored = self.find(&input.bucket, &input.key)?;
         let len = stored.body.len() as u64;
+        let etag = stored.etag();
         let (body, range) = match input.range {
             None => (stored.body, None),
             Some(range) => {
@@ -410,6 +428,10 @@ impl S3 for Served {
             content_length: Some(len),
             body: Some(StreamingBlob::wrap(once)),
             content_range: range,
+            content_type: stored
+                .content_type
+                .map(|kind| kind.parse().expect("a type")),
+            e_tag: Some(etag),
             last_modified: Some(Timestamp::from(stored.modified)),
             ..GetObjectOutput::default()
         })
@@ -465,6 +487,7 @@ impl S3 for Served {
             .map(|(key, stored)| Object {
                 key: Some(key.clone()),
                 size: Some(stored.body.len() as i64),
+                e_tag: Some(stored.etag()),
                 last_modified: Some(Timestamp::from(stored.modified)),
                 ..Object::default()
             })

@@ -82,9 +82,19 @@ impl Account {
         }
         self.runtime.block_on(async {
             let signed = signing.build_async().await.expect("signed");
+            // A URL has no `..` in it, a key may.
+            let url = format!(
+                "{}/{bucket}/{}?{}",
+                signed.url.origin().ascii_serialization(),
+                ccb::wire::escaped(key),
+                signed.url.query().unwrap_or_default()
+            );
             let mut request = Request::builder()
                 .method(signed.method)
-                .uri(signed.url.as_str())
+                .uri(match key {
+                    "" => signed.url.as_str(),
+                    _ => &url,
+                })
                 .body(Full::new(Bytes::copy_from_slice(body)))
                 .expect("a request");
             *request.headers_mut() = signed.headers;

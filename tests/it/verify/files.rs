@@ -13,7 +13,7 @@ use ccb::store::{Backend, Put};
 use ccb::verify::contents::contents;
 use ccb::verify::encrypted::encrypted;
 use ccb::verify::integrity::integrity;
-use ccb::verify::restore_test::{RestoreTestRequest, restore_test};
+use ccb::verify::restore_test::{Compare, RestoreTestRequest, restore_test};
 use futures_util::future::BoxFuture;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -151,7 +151,7 @@ async fn a_restore_test_compares_all_or_some_files_and_leaves_nothing_behind() {
         files,
         random: 11,
         parent: parent.path(),
-        source: Some(source.path()),
+        compare: Compare::Source(source.path()),
     };
     let all = restore_test(&backup.reader, &backup.root, request(None)).await;
     assert!(all.passed, "{}", all.message);
@@ -196,7 +196,7 @@ async fn a_source_that_rotted_without_a_trace_is_told_by_a_restore_test() {
         files: None,
         random: 3,
         parent: parent.path(),
-        source: Some(source.path()),
+        compare: Compare::Source(source.path()),
     };
     let found = restore_test(&told, &backup.root, request).await;
     assert_eq!(found.message, "`rotten` differs from the source");
