@@ -141,16 +141,19 @@ fn a_writer_without_the_right_to_delete_backs_up(server: &Ceph) {
 }
 
 fn encryption_is_asked_for_and_checked(server: &Ceph) {
-    let (bucket, account) = server.bucket();
-    let asking = |sse: &str| primary_in(&format!("{}\n    {sse}", node(server, &bucket)));
+    let asking = |sse: &str| {
+        let (bucket, account) = server.bucket();
+        let folder = primary_in(&format!("{}\n    {sse}", node(server, &bucket)));
+        (folder, bucket, account)
+    };
     // This server takes the header, says 200, and encrypts nothing.
-    let folder = asking("sse \"AES256\"");
+    let (folder, ..) = asking("sse \"AES256\"");
     let refused = expect(folder.path(), 3, &APPLY);
     assert!(
         refused.contains("`AES256` was asked for and the server used nothing"),
         "{refused}"
     );
-    let folder = asking(&format!("sse \"aws:kms\" key-id=\"{KMS_KEY}\""));
+    let (folder, bucket, account) = asking(&format!("sse \"aws:kms\" key-id=\"{KMS_KEY}\""));
     expect(folder.path(), 0, &APPLY);
     let key = "production/CCB";
     let head = account.ask("HEAD", &bucket, key, &[], &[], b"");
@@ -161,7 +164,7 @@ fn encryption_is_asked_for_and_checked(server: &Ceph) {
     );
     expect(folder.path(), 0, &RESTORE);
     is_restored(folder.path());
-    let folder = asking("sse \"aws:kms\" key-id=\"no-such-key\"");
+    let (folder, ..) = asking("sse \"aws:kms\" key-id=\"no-such-key\"");
     let refused = expect(folder.path(), 3, &APPLY);
     assert!(refused.contains("InvalidArgument"), "{refused}");
 }

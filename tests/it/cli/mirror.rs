@@ -104,7 +104,7 @@ fn a_bucket_is_mirrored_with_every_key_and_looked_at() {
     account.put(&bucket, "dir/new", b"new");
     let again = expect(at, 0, &BACKUP);
     assert!(again.contains("3 B read"), "{again}");
-    let listed = expect(at, 0, &["ls", "plan.kdl", "latest", "--recursive"]);
+    let listed = expect(at, 0, &["ls", "plan.kdl", "latest"]);
     for path in [
         "%../x",
         "%./y",
@@ -279,7 +279,7 @@ fn earlier_versions_come_back_without_any_repository() {
     // A mirror knows what was deleted.
     account.delete(&bucket, "docs/gone");
     expect(at, 0, &APPLY);
-    let listed = expect(at, 0, &["ls", "plan.kdl", "latest", "--recursive"]);
+    let listed = expect(at, 0, &["ls", "plan.kdl", "latest"]);
     assert!(
         listed.contains("docs/a") && !listed.contains("docs/gone"),
         "{listed}"

@@ -98,6 +98,10 @@ impl Account {
                 .body(Full::new(Bytes::copy_from_slice(body)))
                 .expect("a request");
             *request.headers_mut() = signed.headers;
+            if matches!(request.method().as_str(), "PUT" | "POST") {
+                let len = hyper::header::HeaderValue::from(body.len());
+                request.headers_mut().insert("content-length", len);
+            }
             let answer = self.http.request(request).await.expect("an answer");
             let (head, body) = answer.into_parts();
             Answer {
