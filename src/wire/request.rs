@@ -38,6 +38,12 @@ impl Request {
         self
     }
 
+    /// With a body, and no word about it: of a part of an object, and of a document, servers want none.
+    pub fn plain_body(mut self, body: Bytes) -> Self {
+        self.body = body;
+        self
+    }
+
     /// With a body, and a checksum that the server holds against what it got.
     pub fn body(mut self, body: Bytes) -> Self {
         let crc = crc32c::crc32c(&body).to_be_bytes();

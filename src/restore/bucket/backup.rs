@@ -9,7 +9,7 @@ use crate::restore::files::RestoreError;
 use crate::source::bucket::BucketError;
 use crate::source::bucket::names::key_of;
 use crate::source::bucket::object::{etag, headers};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
 
@@ -71,7 +71,9 @@ pub async fn put_back(
                 Err(error) => report.problem(&path, &chain(&error)),
             },
             NodeKind::File { .. } => {
-                if let Some(job) = decide(&path, node, into, &there, &mut report, on) {
+                if let Some(job) =
+                    decide((reader, &path), node, into, &there, &mut report, on).await
+                {
                     jobs.push(job);
                 }
             }
@@ -85,8 +87,8 @@ pub async fn put_back(
     Ok(report)
 }
 
-fn decide(
-    path: &[u8],
+async fn decide(
+    (reader, path): (&Reader, &[u8]),
     node: Node,
     into: &Target,
     there: &There,
@@ -99,7 +101,15 @@ fn decide(
         return None;
     };
     let key = format!("{}{key}", into.prefix);
-    let intent = there.decide(&key, len(&node), etag(&node), into.overwrite);
+    let (size, told) = (len(&node), etag(&node));
+    let mut intent = there.decide(&key, size, told, into.overwrite);
+    let is_other = matches!(intent, Intent::Overwrite | Intent::Refuse);
+    if is_other
+        && there.may_be(&key, size, told)
+        && is_equal(reader, into, &key, &node).await == Ok(true)
+    {
+        intent = Intent::Keep;
+    }
     on(&key, intent);
     match intent {
         Intent::Keep => report.kept += 1,
@@ -111,6 +121,30 @@ fn decide(
         Intent::Create | Intent::Overwrite => return Some(Job { key, node, intent }),
     }
     None
+}
+
+/// Whether the object that is there has the bytes of the backup.
+async fn is_equal(reader: &Reader, into: &Target, key: &str, node: &Node) -> Result<bool, String> {
+    let NodeKind::File { content, size, .. } = &node.kind else {
+        return Ok(false);
+    };
+    let mut body = reader.content(content);
+    let mut ahead = BytesMut::new();
+    for start in (0..*size).step_by(PART_LEN_BYTES as usize) {
+        let range = start..(start + PART_LEN_BYTES).min(*size);
+        let there = into.bucket.part(key, None, range).await;
+        let there = there.map_err(|error| chain(&error))?;
+        while ahead.len() < there.len() {
+            match body.next().await.map_err(|error| chain(&error))? {
+                Some(bytes) => ahead.extend_from_slice(&bytes),
+                None => return Ok(false),
+            }
+        }
+        if ahead.split_to(there.len()) != there {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn len(node: &Node) -> u64 {

@@ -80,6 +80,16 @@ impl There {
         Ok(Self(by_key.collect()))
     }
 
+    /// Whether the object that is there may be this one although its fingerprint is another: that of an object
+    /// which came in parts depends on how it was cut.
+    fn may_be(&self, key: &str, size: u64, etag: Option<&str>) -> bool {
+        let is_of_parts = |etag: &str| etag.contains('-');
+        self.0.get(key.as_bytes()).is_some_and(|there| {
+            let is_unclear = is_of_parts(&there.etag) || etag.is_none_or(is_of_parts);
+            there.size == size && is_unclear
+        })
+    }
+
     /// What happens to an object of this length and fingerprint.
     fn decide(&self, key: &str, size: u64, etag: Option<&str>, overwrite: bool) -> Intent {
         match self.0.get(key.as_bytes()) {

@@ -3,7 +3,7 @@
 
 use crate::restore::bucket::{Intent, Target};
 use crate::source::bucket::object::hex_md5;
-use crate::source::bucket::{BucketError, Request, text_of};
+use crate::source::bucket::{Answer, BucketError, Request, text_of};
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use hyper::Method;
@@ -54,9 +54,16 @@ pub(crate) async fn put(
         Err(error) if error.is_taken() => return is_there(into, key, &bytes, &error).await,
         Err(error) => return Err(chain(&error)),
     };
+    is_stored(&answer, &bytes)
+}
+
+/// Whether the server says that it stored these bytes, where its ETag tells.
+fn is_stored(answer: &Answer, bytes: &Bytes) -> Result<(), String> {
     let told = answer.header("etag").unwrap_or_default().trim_matches('"');
-    let is_by_key = answer.header("x-amz-server-side-encryption") == Some("aws:kms");
-    match told.len() == 32 && !is_by_key && told != md5(&bytes) {
+    let is_by_key = answer
+        .header("x-amz-server-side-encryption")
+        .is_some_and(|by| by.starts_with("aws:kms"));
+    match told.len() == 32 && !is_by_key && told != md5(bytes) {
         true => Err("the server stored other bytes than it was sent".to_owned()),
         false => Ok(()),
     }
@@ -124,9 +131,10 @@ async fn send_parts(
             Request::new(Method::PUT, key.to_owned())
                 .query("partNumber", number.to_string())
                 .query("uploadId", id.to_owned())
-                .body(bytes.clone())
+                .plain_body(bytes.clone())
         });
         let answer = answer.await.map_err(|error| chain(&error))?;
+        is_stored(&answer, &bytes)?;
         let etag = answer.header("etag").unwrap_or_default();
         // Writing into a string has no way to fail.
         let _ = write!(
@@ -139,7 +147,7 @@ async fn send_parts(
     let ended = into.bucket.ask(DOING, || {
         Request::new(Method::POST, key.to_owned())
             .query("uploadId", id.to_owned())
-            .body(Bytes::from(list.clone()))
+            .plain_body(Bytes::from(list.clone()))
     });
     let ended = ended.await.map_err(|error| chain(&error))?;
     // This answer begins before it is known whether it is done.

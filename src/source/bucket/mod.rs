@@ -16,7 +16,7 @@ pub use listing::{Listed, ObjectVersion};
 use crate::model::tree::Previous;
 use crate::source::bucket::walk::{Failed, Walk};
 use crate::source::{Capture, Facts, SourceError};
-pub use crate::wire::{Access, Request, escaped};
+pub use crate::wire::{Access, Answer, Request, escaped};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
