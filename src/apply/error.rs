@@ -4,6 +4,7 @@ use crate::model::ids::{BackupId, ComponentName, DestinationName};
 use crate::plan::report::{Failure, FailureKind};
 use crate::repository::{OpenError, RepositoryError};
 use crate::source::SourceError;
+use crate::source::bucket::{BucketError, SettingsError};
 use crate::store::Kind;
 use std::{error::Error, io};
 
@@ -74,6 +75,37 @@ pub enum StepError {
     },
     #[error("{0}")]
     CheckFailed(String),
+    #[error("{0}")]
+    NotKnown(String),
+    #[error("look at component `{component}`")]
+    Looked {
+        component: ComponentName,
+        #[source]
+        cause: BucketError,
+    },
+    #[error("look at component `{component}`: {why}")]
+    BucketAway {
+        component: ComponentName,
+        why: String,
+    },
+    #[error("set component `{component}`")]
+    Settings {
+        component: ComponentName,
+        #[source]
+        cause: SettingsError,
+    },
+    #[error(
+        "{what} was {planned} when the plan was made, and is {now} now: nothing was set; plan again"
+    )]
+    SetMeanwhile {
+        what: String,
+        planned: String,
+        now: String,
+    },
+    #[error(
+        "{what} is {now}, though the server took the change; look at the bucket, then apply again"
+    )]
+    NotSet { what: String, now: String },
     #[error("the step that makes this backup left none")]
     NoBackupMade,
     #[error(
@@ -113,7 +145,8 @@ impl StepError {
             Self::CheckFailed(_) => FailureKind::Verification,
             Self::Locked { .. } | Self::MadeMeanwhile(_) => FailureKind::Locked,
             Self::Secret { .. } => FailureKind::Key,
-            Self::NoRepository(_) => FailureKind::Unreachable,
+            Self::NoRepository(_) | Self::BucketAway { .. } => FailureKind::Unreachable,
+            Self::Looked { cause, .. } if cause.is_about_all() => FailureKind::Unreachable,
             Self::Open { cause, .. } => match cause {
                 error if error.is_about_the_key() => FailureKind::Key,
                 OpenError::Store(e) => of_store(e.kind),

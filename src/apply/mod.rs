@@ -3,6 +3,7 @@
 //! those that need it; outcomes are data.
 
 mod back_up;
+mod bucket;
 mod capture;
 mod copy;
 mod destinations;
@@ -51,7 +52,13 @@ fn perform<'a>(
             ..
         } => forget::forget(step, backup, destination, hands).boxed(),
         Action::Prune { destination, trash } => forget::prune(destination, *trash, hands).boxed(),
-        Action::Export { component, .. } | Action::Configure { component, .. } => {
+        Action::Configure {
+            component,
+            settings,
+            ..
+        } => bucket::configure(component, settings, hands).boxed(),
+        Action::Inspect { component } => bucket::inspect(component, hands).boxed(),
+        Action::Export { component, .. } => {
             let (verb, component) = (step.action.verb(), component.clone());
             ready(Err(StepError::NotInThisVersion { verb, component })).boxed()
         }

@@ -3,7 +3,7 @@
 
 use crate::apply::{Buckets, Secrets};
 use crate::cli::world::{self, Commands};
-use crate::model::strategy::{BucketSource, Credentials, SecretRef};
+use crate::model::strategy::{BucketSource, Credentials, Destination, DestinationKind, SecretRef};
 use crate::plan::check::is_loopback;
 use crate::wire::Access;
 use futures_util::FutureExt;
@@ -52,6 +52,31 @@ pub async fn of_source(spec: &BucketSource) -> io::Result<Access> {
         credentials: spec.credentials.as_ref(),
     };
     named.access().await
+}
+
+/// How the bucket of a destination is spoken to, and where in it backups lie; `None` where it is none.
+pub fn of_destination(destination: &Destination) -> Option<(Named<'_>, &str)> {
+    let DestinationKind::S3 {
+        url,
+        region,
+        endpoint,
+        path_style,
+        ..
+    } = &destination.kind
+    else {
+        return None;
+    };
+    let rest = url.strip_prefix("s3://").unwrap_or(url);
+    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    let named = Named {
+        node: "destination",
+        bucket,
+        region: region.as_deref(),
+        endpoint: endpoint.as_deref(),
+        path_style: *path_style,
+        credentials: destination.credentials.as_ref(),
+    };
+    Some((named, prefix))
 }
 
 impl Named<'_> {

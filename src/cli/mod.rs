@@ -6,6 +6,7 @@ mod apply;
 mod approve;
 mod args;
 mod around;
+mod buckets;
 mod check;
 mod exit;
 mod foresee;

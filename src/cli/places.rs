@@ -3,7 +3,6 @@
 mod bucket;
 
 use crate::cli::exit::{Exit, Trouble, chain};
-use crate::cli::places::bucket::Bucket;
 use crate::cli::world::{self, Commands};
 use crate::model::ids::DestinationName;
 use crate::model::strategy::{Destination, DestinationKind, Strategy};
@@ -108,21 +107,8 @@ async fn store(destination: &Destination) -> Result<Store, StoreError> {
             Ok(Store::new(Arc::new(local), LOCAL_CALLS_AT_ONCE))
         }
         DestinationKind::S3 {
-            url,
-            region,
-            endpoint,
-            path_style,
-            storage_class,
-        } => {
-            let bucket = Bucket {
-                url,
-                region: region.as_deref(),
-                endpoint: endpoint.as_deref(),
-                path_style: *path_style,
-                storage_class: storage_class.as_deref(),
-            };
-            bucket.open(destination).await
-        }
+            url, storage_class, ..
+        } => bucket::open(destination, url, storage_class.as_deref()).await,
         DestinationKind::Sftp { url } => {
             // The place is not shown: a URL that is wrong may have a password in it.
             let address = url.parse().map_err(|cause: AddressError| {

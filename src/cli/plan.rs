@@ -5,7 +5,7 @@ use crate::cli::args::{Format, PlanArguments, Selection};
 use crate::cli::exit::{Exit, Trouble};
 use crate::cli::places::{self, Places};
 use crate::cli::world::{self, Commands};
-use crate::cli::{Context, around, input, output, refresh, sources};
+use crate::cli::{Context, around, buckets, input, output, refresh, sources};
 use crate::model::ids::Address;
 use crate::model::inventory::Inventory;
 use crate::model::strategy::Strategy;
@@ -15,6 +15,7 @@ use crate::plan::{self, Plan, saved};
 use crate::plan_file::UnsetEnv;
 use crate::render::output::FORMAT_VERSION;
 use crate::{observe, plan_file, render};
+use futures_util::future::join;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -40,7 +41,7 @@ pub async fn planned(
                 false => Commands::Refuse,
             };
             let places = places::open_all(&strategy, commands).await?;
-            let inventory = observe(&places).await;
+            let inventory = observe_all(&strategy, &places).await;
             if arguments.sources {
                 around.live = sources::look(&strategy, &inventory, &places).await;
             }
@@ -162,6 +163,17 @@ pub async fn observe(places: &Places) -> Inventory {
         .iter()
         .map(|(name, place)| (name.clone(), place.opened.clone()));
     observe::inventory(&opened.collect()).await
+}
+
+/// What the destinations hold, and how the buckets are set that are protected and stored in.
+pub async fn observe_all(strategy: &Strategy, places: &Places) -> Inventory {
+    let (inventory, (sources, destination_buckets)) =
+        join(observe(places), buckets::look(strategy)).await;
+    Inventory {
+        sources,
+        destination_buckets,
+        ..inventory
+    }
 }
 
 /// The plan file to compare with: the one that is named, else the one that was applied last.

@@ -32,7 +32,7 @@ impl Survey {
         let variables = &context.global.variables;
         let strategy = input::strategy(file, variables, UnsetEnv::Warn, &context.terminal)?;
         let places = places::open_all(&strategy, Commands::Run).await?;
-        let inventory = planning::observe(&places).await;
+        let inventory = planning::observe_all(&strategy, &places).await;
         let at = AsOf(at.unwrap_or_else(world::now));
         let plan = plan::plan(&strategy, &inventory, at, &Request::default());
         let plan = plan.map_err(|e| Trouble::from_error(Exit::Error, &e))?;

@@ -1,6 +1,7 @@
 //! What the destinations hold: facts only, read by `observe`, never a decision. Where coverage is not
 //! complete, a missing backup proves nothing.
 
+use crate::model::bucket::BucketSeen;
 use crate::model::ids::{BackupId, ComponentName, DestinationName, RepositoryId};
 use crate::model::records::{Annotation, Check, Evidence, Manifest, Note, RunRecord, Tomb};
 use crate::model::strategy::Cipher;
@@ -15,6 +16,12 @@ use std::collections::BTreeMap;
 pub struct Inventory {
     /// One for each destination of the strategy that was looked at.
     pub destinations: BTreeMap<DestinationName, Holding>,
+    /// Buckets that are protected, as they were found, by component; only those that were looked at.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<ComponentName, BucketSeen>,
+    /// Buckets that backups lie in, as they were found; only those that were looked at.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub destination_buckets: BTreeMap<DestinationName, BucketSeen>,
 }
 
 /// What one destination holds.

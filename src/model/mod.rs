@@ -2,6 +2,7 @@
 //! ([`inventory`]), the ids and units both are written in. Pure: nothing here reads a file, a clock,
 //! the environment or a random number, and nothing here decides.
 
+pub mod bucket;
 pub mod difference;
 pub mod holder;
 pub mod ids;

@@ -467,6 +467,28 @@ pub const RULES: &[Rule] = &[
         ],
     ),
     rule(
+        "CCB225",
+        "bucket-unseen",
+        [W, W, W],
+        P,
+        [
+            "bucket X could not be looked at, or does not tell how it is set",
+            "of what is not seen nobody knows whether it is protected",
+            "repair what the message says: the name, the region, the credentials or their rights",
+        ],
+    ),
+    rule(
+        "CCB226",
+        "lifecycle-removes-backups",
+        [D, D, W],
+        P,
+        [
+            "a lifecycle rule of a destination's bucket removes objects that backups are made of",
+            "a pack that the bucket removes by itself takes every backup with it that needs it",
+            "remove the rule, or let it not concern the destination's prefix",
+        ],
+    ),
+    rule(
         "CCB301",
         "shadowed-rule",
         [I, I, I],

@@ -19,6 +19,7 @@ pub async fn inventory(destinations: &BTreeMap<DestinationName, Opened>) -> Inve
         .map(|(name, opened)| async move { (name.clone(), holding(opened).await) });
     Inventory {
         destinations: join_all(looks).await.into_iter().collect(),
+        ..Inventory::default()
     }
 }
 

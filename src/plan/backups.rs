@@ -197,15 +197,15 @@ pub(crate) fn last_look(world: &World, view: &View) -> Option<jiff::Timestamp> {
 }
 
 /// [`Action::verb`] of a look.
-const LOOK_VERB: &str = "change";
+const LOOK_VERB: &str = "inspect";
 
 /// Where a component's backups are written: the first of its destinations that can be.
 pub(crate) fn home<'a>(world: &World, view: &View<'a>) -> Option<&'a DestinationName> {
     view.spec.store.iter().find(|name| world.is_writable(name))
 }
 
-/// Drafts the look at a source.
-pub(crate) fn draft_look(view: &View, owed: &Owed, drafts: &mut Drafts) {
+/// Drafts the look at a source; it goes after what sets it.
+pub(crate) fn draft_look(view: &View, owed: &Owed, set: Option<usize>, drafts: &mut Drafts) {
     let Some(time) = owed.looks.iter().map(|slot| slot.at).max() else {
         return;
     };
@@ -214,19 +214,18 @@ pub(crate) fn draft_look(view: &View, owed: &Owed, drafts: &mut Drafts) {
     labels.extend(schedules.map(|slot| view.schedule_address(&slot.schedule)));
     drafts.push(Draft {
         address: view.address(),
-        action: Action::Configure {
+        action: Action::Inspect {
             component: view.spec.name.clone(),
-            settings: Vec::new(),
         },
         needs: Vec::new(),
-        after: Vec::new(),
+        after: set.into_iter().collect(),
         cause: match owed.looks_missed {
             true => Cause::Missed,
             false => Cause::Schedule,
         },
         because: Reason::LookDue,
         bytes: None,
-        key: key(view, CHANGE, time),
+        key: key(view, VERIFY, time),
         labels,
         made_by: None,
     });

@@ -24,6 +24,9 @@ pub fn inventory_digest(inventory: &Inventory) -> Digest {
         into.add(&holding.damaged);
         into.add(&holding.runs);
     }
+    if !inventory.sources.is_empty() {
+        into.add(&inventory.sources);
+    }
     Digest(*into.0.finalize().as_bytes())
 }
 

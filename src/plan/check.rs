@@ -3,6 +3,7 @@
 //! for all of them. Reports facts it was given, and never looks for any itself.
 
 mod advice;
+mod bucket;
 mod copies;
 mod levels;
 mod live;
@@ -72,6 +73,7 @@ pub fn check_plan(
     broken.extend(upkeep::check(strategy, inventory, plan));
     broken.extend(copies::missing(strategy, plan));
     broken.extend(wal::check(strategy, inventory));
+    broken.extend(bucket::check(strategy, inventory));
     settle(strategy, plan.at, broken)
 }
 

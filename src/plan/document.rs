@@ -42,6 +42,12 @@ pub struct Plan {
     pub unseen: BTreeMap<DestinationName, String>,
     /// Destinations whose store can not refuse a second writer.
     pub single_writer: Vec<DestinationName>,
+    /// Buckets that did not answer, with why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unseen_sources: BTreeMap<ComponentName, String>,
+    /// Settings of sources that are not as the plan file says, and that are left alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<Change>,
     /// What changed in the plan file since the base.
     pub changes: Vec<Change>,
     /// What is to be done, in an order that respects `needs`.
@@ -151,12 +157,20 @@ pub enum Action {
         /// Object key at `to`, all placeholders filled but `{id}` of a backup not made yet.
         key: String,
     },
-    /// Look at a source and report (`method="check"`), or set it as the plan file says.
+    /// Set a source as the plan file says.
     Configure {
         /// What.
         component: ComponentName,
         /// What is set, before and after, as text.
         settings: Vec<Change>,
+        /// Whether the source removes things then that it keeps now.
+        #[serde(default)]
+        removes: bool,
+    },
+    /// Look at a source, and hold it against the plan file (`method="check"`).
+    Inspect {
+        /// What.
+        component: ComponentName,
     },
     /// Drop the manifest of a backup at one destination.
     Forget {
@@ -190,6 +204,7 @@ impl Action {
             Self::Verify { .. } => "verify",
             Self::Export { .. } => "export",
             Self::Configure { .. } => "change",
+            Self::Inspect { .. } => "inspect",
             Self::Forget { .. } => "forget",
             Self::Prune { .. } => "prune",
         }
@@ -216,6 +231,7 @@ impl Action {
                 let names: Vec<String> = settings.iter().map(|s| s.address.to_string()).collect();
                 names.join(", ")
             }
+            Self::Inspect { component } => component.to_string(),
             Self::Forget {
                 backup,
                 destination,
@@ -234,13 +250,18 @@ impl Action {
             | Self::Verify { component, .. }
             | Self::Export { component, .. }
             | Self::Configure { component, .. }
+            | Self::Inspect { component }
             | Self::Forget { component, .. } => Some(component),
             Self::Initialize { .. } | Self::Prune { .. } => None,
         }
     }
     /// Whether it takes something away.
     pub fn is_destructive(&self) -> bool {
-        matches!(self, Self::Forget { .. } | Self::Prune { .. })
+        match self {
+            Self::Forget { .. } | Self::Prune { .. } => true,
+            Self::Configure { removes, .. } => *removes,
+            _ => false,
+        }
     }
 }
 
@@ -579,7 +600,7 @@ impl Summary {
                 Action::Initialize { .. } | Action::Configure { .. } => counts.change += 1,
                 Action::BackUp { .. } => counts.back_up += 1,
                 Action::Copy { .. } => counts.copy += 1,
-                Action::Verify { .. } => counts.verify += 1,
+                Action::Verify { .. } | Action::Inspect { .. } => counts.verify += 1,
                 Action::Export { .. } => counts.export += 1,
                 // A backup that goes from three destinations is one backup.
                 Action::Forget { backup, .. } => {

@@ -1,4 +1,4 @@
-//! Reads from the records of runs how often in a row backing a component up failed. Facts only.
+//! Reads from the records of runs how often in a row backing a component up, or looking at it, failed. Facts only.
 
 use crate::model::ids::Address;
 use crate::model::inventory::Inventory;
@@ -18,6 +18,16 @@ pub(crate) struct Streak {
 impl Streak {
     /// Runs are recorded at several destinations; each counts once.
     pub(crate) fn of(strategy: &Strategy, inventory: &Inventory, component: &Component) -> Self {
+        Self::of_verb("back up", strategy, inventory, component)
+    }
+
+    /// The same of another verb.
+    pub(crate) fn of_verb(
+        verb: &str,
+        strategy: &Strategy,
+        inventory: &Inventory,
+        component: &Component,
+    ) -> Self {
         let runs: BTreeMap<_, &RunRecord> = inventory
             .destinations
             .values()
@@ -31,7 +41,7 @@ impl Streak {
             let backups = run
                 .steps
                 .iter()
-                .filter(|s| s.verb == "back up" && s.address.is_within(&of));
+                .filter(|s| s.verb == verb && s.address.is_within(&of));
             let (mut failed, mut done) = (None, false);
             for step in backups {
                 match step.outcome {

@@ -7,6 +7,7 @@ use crate::model::strategy::Strategy;
 use crate::model::units::AsOf;
 use crate::plan::backups::{self, Made};
 use crate::plan::basis::inventory_digest;
+use crate::plan::bucket;
 use crate::plan::checks;
 use crate::plan::copies::{self, Failures};
 use crate::plan::document::{Action, Cause, HeldBack, Kept, NotDue, Plan, Reason, Step, Summary};
@@ -55,7 +56,8 @@ pub(crate) fn decide(world: &World, request: &Request) -> Result<Decided, Cycle>
     for view in &world.views {
         let mut owed = backups::owed(world, view, request);
         not_due.append(&mut owed.not_due);
-        backups::draft_look(view, &owed, &mut drafts);
+        let set = bucket::draft_settings(view, world.inventory, world.at, &mut drafts);
+        backups::draft_look(view, &owed, set, &mut drafts);
         let (verdicts, made) = judge_and_back_up(world, view, &owed, &ready, &mut drafts);
         let of_view = made_of.entry(&view.spec.name).or_default();
         of_view.extend(made.iter().map(|made| made.draft));
@@ -114,6 +116,8 @@ pub(crate) fn document(world: &World, decided: Decided) -> Plan {
         last_apply: last_apply(inventory),
         unseen: unseen(world),
         single_writer: single_writer(inventory),
+        unseen_sources: bucket::unseen(strategy, inventory),
+        drift: bucket::left_alone(strategy, inventory),
         changes: Vec::new(),
         summary: decided.summary,
         steps: decided.steps,

@@ -176,6 +176,24 @@ fn same(
                 ..
             },
         ) => (a, to_a, kind_a) == (b, to_b, kind_b) && same_backup(*backup_a, *backup_b),
+        // What was set meanwhile needs no setting any more.
+        (
+            Action::Configure {
+                component: a,
+                settings: settings_a,
+                ..
+            },
+            Action::Configure {
+                component: b,
+                settings: settings_b,
+                ..
+            },
+        ) => {
+            a == b
+                && settings_a
+                    .iter()
+                    .all(|setting| settings_b.contains(setting))
+        }
         _ => ours == theirs,
     }
 }

@@ -3,6 +3,7 @@
 
 mod backups;
 pub mod basis;
+mod bucket;
 pub mod check;
 mod checks;
 pub mod compare;

@@ -141,7 +141,11 @@ pub fn play(
                     }
                 }
             }
-            Action::Export { .. } | Action::Configure { .. } => {}
+            // What it is now is seen when it is looked at.
+            Action::Configure { component, .. } => {
+                inventory.sources.remove(component);
+            }
+            Action::Export { .. } | Action::Inspect { .. } => {}
         }
     }
 }

@@ -152,7 +152,7 @@ impl Counts {
         match verb {
             "back up" => self.backed_up += 1,
             "copy" => self.copied += 1,
-            "verify" => self.verified += 1,
+            "verify" | "inspect" => self.verified += 1,
             "export" => self.exported += 1,
             "change" | "initialize" => self.changed += 1,
             "prune" => self.pruned += 1,

@@ -1,7 +1,7 @@
 //! The saved plan: consent on paper. Its text is canonical JSON whose id is its own fingerprint; what of
 //! it still holds later is decided here too. Reads and writes no file.
 
-use crate::model::ids::{DestinationName, Digest, RepositoryId};
+use crate::model::ids::{Address, ComponentName, DestinationName, Digest, RepositoryId};
 use crate::model::units::AsOf;
 use crate::plan::document::{Action, Plan, Step, StepId, Summary};
 use crate::plan::matching::counterparts;
@@ -9,7 +9,10 @@ use jiff::Timestamp;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 /// Version of the saved plan. A reader ignores names that it does not know, and refuses another major.
 pub const FORMAT_VERSION: &str = "1.0";
@@ -154,6 +157,22 @@ pub enum Moved {
         /// The one that is there.
         now: Option<RepositoryId>,
     },
+    /// A setting of a source that the plan changes is not what it was.
+    Setting {
+        /// Which.
+        address: Address,
+        /// What it was; `None`: nothing, or as the plan file says.
+        saved: Option<String>,
+        /// What it is.
+        now: Option<String>,
+    },
+    /// A source that the plan sets does not answer.
+    Unseen {
+        /// Which.
+        component: ComponentName,
+        /// Why.
+        why: String,
+    },
     /// It is older than `plan-max-age`.
     Expired {
         /// When it was made.
@@ -193,6 +212,18 @@ impl fmt::Display for Moved {
                 id(saved),
                 id(now)
             ),
+            Self::Setting {
+                address,
+                saved,
+                now,
+            } => {
+                let word = |value: &Option<String>| value.clone().unwrap_or("none".to_owned());
+                let (saved, now) = (word(saved), word(now));
+                write!(f, "{address} changed: it was {saved}, it is {now}")
+            }
+            Self::Unseen { component, why } => {
+                write!(f, "component.{component} could not be looked at: {why}")
+            }
             Self::Expired { made, expired } => {
                 write!(f, "the plan was made {made} and held until {expired}")
             }
@@ -218,6 +249,7 @@ pub fn staleness(saved: &Plan, now: &Plan, at: AsOf) -> Option<Stale> {
         });
     }
     moved.extend(moved_repositories(saved, now));
+    moved.extend(moved_settings(saved, now));
     if at.0 > saved.expires {
         moved.push(Moved::Expired {
             made: saved.at.0,
@@ -249,6 +281,42 @@ fn moved_repositories<'a>(saved: &'a Plan, now: &'a Plan) -> impl Iterator<Item 
             saved: before,
             now: after,
         })
+    })
+}
+
+/// Settings that the saved plan changes and that somebody else changed since. One that is as the plan file says by
+/// now is no matter.
+fn moved_settings<'a>(saved: &'a Plan, now: &'a Plan) -> impl Iterator<Item = Moved> + 'a {
+    let set = |plan: &'a Plan| {
+        let steps = plan.steps.iter();
+        steps.filter_map(|step| match &step.action {
+            Action::Configure {
+                component,
+                settings,
+                ..
+            } => Some((component, settings)),
+            _ => None,
+        })
+    };
+    let fresh: BTreeMap<_, _> = set(now).collect();
+    set(saved).flat_map(move |(component, settings)| {
+        let unseen = now.unseen_sources.get(component).map(|why| Moved::Unseen {
+            component: component.clone(),
+            why: why.clone(),
+        });
+        let steps = fresh.get(component).into_iter().copied().flatten();
+        let left = now.drift.iter();
+        let left = left.filter(|change| change.address.is_within(&Address::component(component)));
+        let moved = steps.chain(left).filter(|now| !settings.contains(now));
+        let moved = moved.map(|now| Moved::Setting {
+            address: now.address.clone(),
+            saved: settings
+                .iter()
+                .find(|saved| saved.address == now.address)
+                .and_then(|saved| saved.before.clone()),
+            now: now.before.clone(),
+        });
+        unseen.into_iter().chain(moved).collect::<Vec<_>>()
     })
 }
 

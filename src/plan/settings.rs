@@ -223,6 +223,8 @@ impl List {
             let line = Line::new("")
                 .text("to", Some(&replication.to))
                 .text("region", replication.region.as_ref())
+                .text("endpoint", replication.endpoint.as_ref())
+                .text("role", replication.role.as_ref())
                 .text("max-lag", Some(replication.max_lag));
             self.say(at.child("replication"), line.0);
         }

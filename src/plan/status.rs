@@ -1,12 +1,14 @@
 //! Says how things stand against the plan file: how old the newest good backup of each schedule is, which
 //! copies are missing, what was proved last, what keeps failing, and what is due. Pure; decides nothing.
 
+use crate::model::bucket::{BucketSeen, Wanted};
 use crate::model::ids::{BackupId, ComponentName, DestinationName, ScheduleName};
 use crate::model::inventory::Inventory;
 use crate::model::records::{Check, Evidence};
 use crate::model::strategy::{Method, Schedule, Strategy};
 use crate::model::units::{AsOf, Period};
 use crate::plan::backups::owes_now;
+use crate::plan::bucket::{found, seen};
 use crate::plan::check::lacks;
 use crate::plan::document::{Action, Plan, Reason, Summary};
 use crate::plan::due::{Owes, Slots};
@@ -320,6 +322,7 @@ fn attention(world: &World, view: &View, status: &ComponentStatus) -> Vec<String
             });
         }
     }
+    words.extend(bucket(view, world));
     for lack in lacks(view.spec, world.inventory) {
         words.push(format!("its WAL {}", lack.words));
     }
@@ -327,6 +330,30 @@ fn attention(world: &World, view: &View, status: &ComponentStatus) -> Vec<String
         0 => {}
         1 => words.push("the last run failed to back it up".to_owned()),
         n => words.push(format!("the last {n} runs failed to back it up")),
+    }
+    words
+}
+
+/// What is to be said of a component's bucket.
+fn bucket(view: &View, world: &World) -> Vec<String> {
+    let mut words = Vec::new();
+    if let Some((_, BucketSeen::Unreachable { why })) = seen(view.spec, world.inventory) {
+        words.push(format!("its bucket could not be looked at: {why}"));
+    }
+    let word = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
+    for difference in found(view.spec, world.inventory) {
+        let what = difference.path.last().copied().unwrap_or_default();
+        words.push(match &difference.wanted {
+            Wanted::Unknown { why } => format!("{what} of its bucket is not known: {why}"),
+            _ => {
+                let (before, after) = (word(&difference.before), word(&difference.after));
+                format!("{what} of its bucket: {before} -> {after}")
+            }
+        });
+    }
+    let looks = Streak::of_verb("inspect", world.strategy, world.inventory, view.spec);
+    if let Some(error) = looks.last_error {
+        words.push(format!("the last look at it failed: {error}"));
     }
     words
 }

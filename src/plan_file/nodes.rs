@@ -161,7 +161,7 @@ pub const NODES: &[Node] = &[
     node("source", "lifecycle", MAYBE, "expected rules")
         .props(&[prop("noncurrent-expire", Duration), prop("current-expire", Duration), prop("abort-multipart", Duration)]).only(S3),
     node("source", "replication", MAYBE, "expected rule, and how late it may be")
-        .props(&[prop("to", Text).must(), prop("region", Text), prop("max-lag", Duration).or("\"24h\"")]).only(S3),
+        .props(&[prop("to", Text).must(), prop("region", Text), prop("endpoint", Url), prop("role", Text), prop("max-lag", Duration).or("\"24h\"")]).only(S3),
     node("source", "on-drift", MAYBE, "`fix` turns drift into steps").arg("mode", Choice(&["report", "fix"])).only(S3).or("\"report\""),
 
     node("retain", "last", ANY, "the newest N").arg("count", COUNT).props(AMONG),

@@ -121,6 +121,7 @@ fn component_lines(plan: &Plan, strategy: &Strategy, component: &ComponentName) 
     lines.extend(copies(plan, &steps));
     lines.extend(exports(plan, &steps));
     lines.extend(checks(plan, &steps));
+    lines.extend(steps.iter().filter_map(|step| inspection(step)));
     lines.extend(forgets(plan, strategy, &steps));
     lines.extend(held(plan, component));
     lines
@@ -142,7 +143,10 @@ impl Line {
 }
 
 fn change(step: &Step) -> Option<Line> {
-    let Action::Configure { settings, .. } = &step.action else {
+    let Action::Configure {
+        settings, removes, ..
+    } = &step.action
+    else {
         return None;
     };
     let as_text = |value: &Option<String>| value.as_deref().map_or("none".to_owned(), line);
@@ -155,11 +159,20 @@ fn change(step: &Step) -> Option<Line> {
         )
     });
     Some(Line {
-        what: changes
-            .next()
-            .unwrap_or_else(|| "nothing; look at the source and report".to_owned()),
-        note: words::reason(&step.because),
+        what: changes.next().unwrap_or_default(),
+        note: match removes {
+            true => "what it removes then does not come back".to_owned(),
+            false => words::reason(&step.because),
+        },
         details: changes.collect(),
+        ..Line::of(step)
+    })
+}
+
+fn inspection(step: &Step) -> Option<Line> {
+    matches!(step.action, Action::Inspect { .. }).then(|| Line {
+        what: "how it is set, and what waits to be replicated".to_owned(),
+        note: words::reason(&step.because),
         ..Line::of(step)
     })
 }

@@ -25,6 +25,7 @@ pub fn plan(plan: &Plan, strategy: &Strategy, max_chars: usize) -> String {
     let head = head(plan);
     let mut parts = violations(plan, strategy);
     parts.push(this_pull_request(plan, strategy));
+    parts.push(drift(plan));
     parts.extend(warnings(plan, strategy));
     parts.extend(folded(plan, strategy));
     let foot = format!(
@@ -109,6 +110,19 @@ fn violations(plan: &Plan, strategy: &Strategy) -> Vec<String> {
     blocking
         .map(|one| format!("> [!CAUTION]\n> {}\n", finding(one, strategy)))
         .collect()
+}
+
+/// Settings of sources that are left as they are.
+fn drift(plan: &Plan) -> String {
+    if plan.drift.is_empty() {
+        return String::new();
+    }
+    let rows = change_rows(&plan.drift);
+    let rows = rows.iter().map(|row| format!("! {row}")).collect();
+    format!(
+        "#### Not as the plan file says, and left alone\n{}",
+        fenced("diff", &cut(rows))
+    )
 }
 
 fn warnings(plan: &Plan, strategy: &Strategy) -> Vec<String> {

@@ -18,7 +18,7 @@ mod paint;
 mod place;
 mod snippet;
 mod table;
-mod words;
+pub(crate) mod words;
 
 /// How what is rendered will be looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -121,7 +121,7 @@ fn sign(verb: &str) -> char {
     match verb {
         "back up" => '+',
         "copy" | "export" => '>',
-        "verify" => '?',
+        "verify" | "inspect" => '?',
         "forget" | "prune" => '-',
         _ => '~',
     }

@@ -22,6 +22,7 @@ pub fn plan(plan: &Plan, strategy: &Strategy, look: &Look) -> String {
     let parts = [
         header(plan, look),
         changes(&plan.changes, look),
+        drift(&plan.drift, look),
         steps(plan, strategy, look),
         kept(plan, strategy, look),
         not_due(plan, look),
@@ -91,6 +92,18 @@ fn changes(changes: &[Change], look: &Look) -> String {
     }
     let mut out = "The plan file changed since the last apply:\n".to_owned();
     for row in change_rows(changes) {
+        out += &format!("  {} {row}\n", look.paint(Tint::Yellow, "~"));
+    }
+    out
+}
+
+/// What is, against what the plan file says.
+fn drift(drift: &[Change], look: &Look) -> String {
+    if drift.is_empty() {
+        return String::new();
+    }
+    let mut out = "Not as the plan file says, and left alone:\n".to_owned();
+    for row in change_rows(drift) {
         out += &format!("  {} {row}\n", look.paint(Tint::Yellow, "~"));
     }
     out

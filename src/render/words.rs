@@ -86,7 +86,7 @@ pub(crate) fn sign(action: &Action) -> char {
         Action::Initialize { .. } | Action::Configure { .. } => '~',
         Action::BackUp { .. } => '+',
         Action::Copy { .. } | Action::Export { .. } => '>',
-        Action::Verify { .. } => '?',
+        Action::Verify { .. } | Action::Inspect { .. } => '?',
         Action::Forget { .. } | Action::Prune { .. } => '-',
     }
 }
@@ -171,6 +171,7 @@ pub(crate) fn object(plan: &Plan, step: &Step) -> String {
             kind.as_str()
         ),
         Action::Configure { component, .. } => format!("{component} settings"),
+        Action::Inspect { component } => component.to_string(),
         Action::Forget {
             component,
             backup,
@@ -283,6 +284,13 @@ pub(crate) fn last_line(plan: &Plan) -> String {
         0 => String::new(),
         n => format!(" Blocked by {}.", count(n as u64, "violation")),
     };
+    if plan.is_empty() && !plan.drift.is_empty() {
+        let left = match plan.drift.len() {
+            1 => "1 setting is not as the plan file says, and is left alone".to_owned(),
+            n => format!("{n} settings are not as the plan file says, and are left alone"),
+        };
+        return format!("No changes. {left}.{blocked}");
+    }
     if plan.is_empty() {
         return format!("No changes. The inventory matches the plan.{blocked}");
     }

@@ -70,6 +70,8 @@ pub enum Trouble {
     #[error("the answer is longer than anything that was asked for")]
     TooLong,
     #[error("{0}")]
+    NoBucket(String),
+    #[error("{0}")]
     Refused(String),
 }
 
@@ -175,7 +177,10 @@ pub fn refusal(answer: &Answer, bucket: &str) -> (Kind, Trouble) {
     if let Some(advice) = advice {
         words += &format!("; {advice}");
     }
-    (kind, Trouble::Refused(words))
+    match document.code.as_str() {
+        "NoSuchBucket" => (kind, Trouble::NoBucket(words)),
+        _ => (kind, Trouble::Refused(words)),
+    }
 }
 
 fn meaning(

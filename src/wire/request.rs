@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use hyper::Method;
+use md5::{Digest, Md5};
 use std::borrow::Cow;
 use std::fmt::Write;
 
@@ -42,6 +43,14 @@ impl Request {
     pub fn plain_body(mut self, body: Bytes) -> Self {
         self.body = body;
         self
+    }
+
+    /// With a document that sets something, and the checksum that servers demand of those.
+    pub fn document(mut self, body: Bytes) -> Self {
+        let md5 = Md5::digest(&body);
+        self.body = body;
+        self.header("content-md5", base64(&md5))
+            .header("content-type", "application/xml".to_owned())
     }
 
     /// With a body, and a checksum that the server holds against what it got.

@@ -7,21 +7,58 @@ use crate::cli::signals::Signals;
 use crate::cli::{Context, approve, output};
 use crate::model::strategy::Strategy;
 use crate::model::units::AsOf;
-use crate::plan::{Plan, saved};
+use crate::plan::{Action, Plan, Step, Summary, saved};
 use crate::render;
 use crate::render::event::Level;
 use tokio::sync::oneshot;
 
-/// What of `fresh` is to be done: all, or what of a saved plan that still holds is still needed.
-pub fn wanted(job: &Job, fresh: Plan, at: AsOf) -> Result<Plan, Trouble> {
+/// What of `fresh` is to be done: all, or what of a saved plan that still holds is still needed; and
+/// what waits for somebody to agree.
+pub fn wanted(job: &Job, fresh: Plan, at: AsOf) -> Result<(Plan, Vec<Step>), Trouble> {
     let Some(saved) = &job.saved else {
-        return Ok(fresh);
+        return Ok(match job.auto_approve {
+            true => unattended(fresh),
+            false => (fresh, Vec::new()),
+        });
     };
     if let Some(stale) = saved::staleness(saved, &fresh, at) {
         let words = format!("the saved plan is stale: {stale}; plan again");
         return Err(Trouble::new(Exit::Stale, words));
     }
-    Ok(saved::still_needed(saved, &fresh).plan)
+    Ok((saved::still_needed(saved, &fresh).plan, Vec::new()))
+}
+
+/// Leaves out what makes a source remove things, and what needs that: `--auto-approve` is no word for it.
+fn unattended(mut plan: Plan) -> (Plan, Vec<Step>) {
+    let mut left: Vec<Step> = Vec::new();
+    for step in &plan.steps {
+        let waits = step
+            .needs
+            .iter()
+            .any(|need| left.iter().any(|step| step.id == *need));
+        if waits || matches!(step.action, Action::Configure { removes: true, .. }) {
+            left.push(step.clone());
+        }
+    }
+    plan.steps.retain(|step| !left.contains(step));
+    plan.summary = Summary::of(&plan.steps, &plan.held);
+    (plan, left)
+}
+
+/// Says what waits for somebody to agree; a run without it is not complete.
+pub fn say_waiting(waiting: &[Step]) -> Exit {
+    for step in waiting {
+        if matches!(step.action, Action::Configure { .. }) {
+            output::say(&format!(
+                "Warning: not changed: {}. The bucket would remove what it keeps now, and --auto-approve is not enough for that: `ccb plan FILE --out plan.json`, then `ccb apply plan.json`",
+                step.action.what()
+            ));
+        }
+    }
+    match waiting.is_empty() {
+        true => Exit::Ok,
+        false => Exit::Incomplete,
+    }
 }
 
 /// Refuses what a rule forbids, and shows what it is about.
@@ -62,7 +99,16 @@ pub async fn agree(
     if job.auto_approve {
         return Ok(());
     }
+    let removing = plan
+        .steps
+        .iter()
+        .find(|step| matches!(step.action, Action::Configure { removes: true, .. }));
     let question = match plan.summary.forget {
+        0 if let Some(step) = removing => format!(
+            "Change {}, so that the bucket removes what it keeps now, and carry out {} other steps?",
+            step.action.what(),
+            plan.steps.len() - 1
+        ),
         0 => format!("Carry out these {} steps?", plan.steps.len()),
         n => format!(
             "Forget {n} backups and carry out {} other steps?",

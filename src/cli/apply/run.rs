@@ -23,7 +23,7 @@ use crate::model::strategy::Strategy;
 use crate::model::units::AsOf;
 use crate::notify::{Summary, prometheus};
 use crate::plan::report::{Counts, RunReport};
-use crate::plan::{Plan, StepId};
+use crate::plan::{Plan, Step, StepId};
 use crate::plan_file::UnsetEnv;
 use crate::render::{self, Look, event, event::Event};
 use crate::repository::Repository;
@@ -55,6 +55,8 @@ struct Seen {
     places: Places,
     inventory: Inventory,
     plan: Plan,
+    /// Steps that are left out because somebody must agree to them.
+    waits: Vec<Step>,
 }
 
 /// How a run ended: its exit code, and what became of its steps if any was tried.
@@ -206,7 +208,7 @@ impl Run<'_> {
     }
 
     async fn look(&self, places: Places) -> Result<Seen, Trouble> {
-        let inventory = planning::observe(&places).await;
+        let inventory = planning::observe_all(&self.strategy, &places).await;
         refresh::keep(&self.job.file, &self.strategy, &inventory);
         let base = planning::base(None, &inventory, self.context)?;
         let at = AsOf(world::now());
@@ -217,13 +219,14 @@ impl Run<'_> {
         }
         let (strategy, base) = (&self.strategy, base.as_ref());
         let fresh = planning::make(strategy, base, &inventory, &around, at, request)?;
-        let plan = approval::wanted(self.job, fresh, at)?;
+        let (plan, waits) = approval::wanted(self.job, fresh, at)?;
         *lock_of(&self.newest) = Some((plan.clone(), inventory.clone()));
         approval::refuse_violations(self.job, &plan, &self.strategy, self.context)?;
         Ok(Seen {
             places,
             inventory,
             plan,
+            waits,
         })
     }
 
@@ -231,19 +234,18 @@ impl Run<'_> {
         let open = seen.places.iter();
         let open = open.filter_map(|(name, at)| Some((name.clone(), at.opened.clone().ok()?)));
         self.tell_left(&open.collect::<Vec<_>>()).await;
-        if !self.job.json {
-            output::offer(NOTHING);
+        let exit =
+            say_unreached(&seen.plan, &self.strategy).and(approval::say_waiting(&seen.waits));
+        if !self.job.json && seen.waits.is_empty() {
+            output::offer(&render::words::last_line(&seen.plan));
         }
-        Ended {
-            exit: say_unreached(&seen.plan, &self.strategy),
-            report: None,
-        }
+        Ended { exit, report: None }
     }
 
     async fn carry_out(&self, seen: Seen, locks: Option<&Locks>) -> Result<Ended, Trouble> {
         let (job, context, plan) = (self.job, self.context, &seen.plan);
         approval::agree(job, plan, &self.strategy, &self.signals, context).await?;
-        let unreached = say_unreached(plan, &self.strategy);
+        let unreached = say_unreached(plan, &self.strategy).and(approval::say_waiting(&seen.waits));
         if let Some(hearers) = lock_of(&self.hearers).as_mut() {
             hearers.started();
         }
@@ -289,7 +291,7 @@ impl Run<'_> {
     fn journal(&self, plan: &Plan) -> Option<Arc<Journal>> {
         let folder = self.journals.as_deref()?;
         let record = record::not_begun(&self.holder, plan, &self.strategy);
-        let what = |step: &crate::plan::Step| (step.id, render::report::what(plan, step));
+        let what = |step: &Step| (step.id, render::report::what(plan, step));
         let steps: Vec<(StepId, String)> = plan.steps.iter().map(what).collect();
         let journal = Journal::begin(folder, self.holder.clone(), record, steps);
         output::detail(&format!("Journal: {}", journal.path().display()));
@@ -346,6 +348,9 @@ fn stores(places: &Places) -> Stores {
 /// A destination that is not optional and was not seen is an error, however well the rest goes.
 fn say_unreached(plan: &Plan, strategy: &Strategy) -> Exit {
     let mut exit = Exit::Ok;
+    for (name, why) in &plan.unseen_sources {
+        output::say(&format!("Warning: component.{name}: {why}"));
+    }
     for (name, why) in &plan.unseen {
         let is_optional = strategy.destination(name).is_none_or(|d| d.optional);
         let word = if is_optional { "Warning" } else { "Error" };

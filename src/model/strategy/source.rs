@@ -264,6 +264,10 @@ pub struct Replication {
     pub to: String,
     /// Its region.
     pub region: Option<String>,
+    /// Its endpoint; `None`: that of the bucket.
+    pub endpoint: Option<String>,
+    /// The role that AWS replicates by.
+    pub role: Option<String>,
     /// How late an object may be.
     pub max_lag: Period,
 }

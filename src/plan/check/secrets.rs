@@ -95,6 +95,9 @@ fn passwords_in_urls(strategy: &Strategy, broken: &mut Vec<Broken>) {
             let at = Address::component(&component.name).child("source");
             let endpoint = bucket.endpoint.as_deref().unwrap_or_default();
             say(at.child("bucket"), endpoint);
+            let replication = bucket.replication.as_ref();
+            let endpoint = replication.and_then(|replication| replication.endpoint.as_deref());
+            say(at.child("replication"), endpoint.unwrap_or_default());
         }
     }
 }

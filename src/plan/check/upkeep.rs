@@ -22,7 +22,9 @@ pub(crate) fn check(strategy: &Strategy, inventory: &Inventory, plan: &Plan) -> 
         broken.extend(stale(inventory, component, plan.at.0));
     }
     for component in active(strategy) {
-        broken.extend(failing(strategy, inventory, component));
+        for doing in [("back up", "backing up"), ("inspect", "looking at")] {
+            broken.extend(failing(doing, strategy, inventory, component));
+        }
     }
     for encryption in &strategy.encryptions {
         broken.extend(old_key(strategy, inventory, encryption, plan.at.0));
@@ -140,16 +142,22 @@ fn old_key(
 }
 
 /// CCB209.
-fn failing(strategy: &Strategy, inventory: &Inventory, component: &Component) -> Option<Broken> {
+fn failing(
+    (verb, doing): (&str, &str),
+    strategy: &Strategy,
+    inventory: &Inventory,
+    component: &Component,
+) -> Option<Broken> {
     let Streak {
         failures,
         last_error,
-    } = Streak::of(strategy, inventory, component);
+    } = Streak::of_verb(verb, strategy, inventory, component);
     let error = last_error?;
     let of = Address::component(&component.name);
     let (times, hardness) = match failures {
         1 => ("in the last run".to_owned(), Hardness::AsRule),
-        FAILURES_DENIED.. => (
+        // A look that nobody may take any more would never be better.
+        FAILURES_DENIED.. if verb != "inspect" => (
             format!("{failures} times in a row"),
             Hardness::InProduction(Level::Deny),
         ),
@@ -158,7 +166,7 @@ fn failing(strategy: &Strategy, inventory: &Inventory, component: &Component) ->
     let broken = Broken::new(
         "CCB209",
         of.child("schedule"),
-        format!("backing up {of} failed {times}: {error}"),
+        format!("{doing} {of} failed {times}: {error}"),
         "repair the cause, then `ccb apply`; `ccb status` shows the runs",
     );
     Some(broken.hardness(hardness))

@@ -77,7 +77,7 @@ impl<'a> Future<'a> {
         play(&steps, at, &mut self.inventory, &mut make, &|_| {
             repository(at)
         });
-        let looked = |step: &Step| matches!(step.action, Action::Configure { .. });
+        let looked = |step: &Step| matches!(step.action, Action::Inspect { .. });
         if steps.iter().any(looked) {
             let record = record(&steps, at, &strategy.name, &strategy.environment);
             for holding in self.inventory.destinations.values_mut() {

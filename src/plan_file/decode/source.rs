@@ -4,6 +4,7 @@ use crate::model::strategy::{
     BucketSource, DumpFormat, FilesSource, Lifecycle, PostgresSource, RedisSource, Replication,
     SecretRef, SourceSpec, WalSource,
 };
+use crate::model::units::Period;
 use crate::plan_file::decode::fields::Fields;
 use crate::plan_file::decode::{Decoder, credentials, secret};
 
@@ -22,7 +23,7 @@ impl Decoder<'_> {
                 exclude: fields.child("exclude").args(),
                 symlinks: fields.child("symlinks").choice()?,
             })),
-            "s3" => bucket(fields).map(SourceSpec::S3),
+            "s3" => self.bucket(fields).map(SourceSpec::S3),
             _ => None,
         }
     }
@@ -78,34 +79,51 @@ impl Decoder<'_> {
             _ => format.choice(),
         }
     }
-}
 
-fn bucket(fields: &Fields<'_>) -> Option<BucketSource> {
-    let bucket = fields.child("bucket");
-    let lifecycle = fields.child("lifecycle");
-    let replication = fields.child("replication");
-    Some(BucketSource {
-        bucket: bucket.arg().unwrap_or_default(),
-        region: bucket.prop("region"),
-        endpoint: bucket.prop("endpoint"),
-        path_style: bucket.prop("path-style").unwrap_or_default(),
-        credentials: credentials(&fields.child("credentials")),
-        versioning: fields
-            .child("versioning")
-            .arg::<String>()
-            .map(|state| state == "enabled"),
-        lifecycle: lifecycle.element.map(|_| Lifecycle {
-            noncurrent_expire: lifecycle.prop("noncurrent-expire"),
-            current_expire: lifecycle.prop("current-expire"),
-            abort_multipart: lifecycle.prop("abort-multipart"),
-        }),
-        replication: replication.element.and_then(|_| {
-            Some(Replication {
-                to: replication.prop("to").unwrap_or_default(),
-                region: replication.prop("region"),
-                max_lag: replication.prop("max-lag")?,
-            })
-        }),
-        fix_drift: fields.child("on-drift").arg::<String>()? == "fix",
-    })
+    fn bucket(&mut self, fields: &Fields<'_>) -> Option<BucketSource> {
+        let bucket = fields.child("bucket");
+        let lifecycle = fields.child("lifecycle");
+        let replication = fields.child("replication");
+        for name in ["noncurrent-expire", "current-expire", "abort-multipart"] {
+            let written = lifecycle.element.and_then(|element| element.prop(name));
+            let period: Option<Period> = lifecycle.prop(name);
+            if let (Some(written), Some(period)) = (written, period)
+                && (period.seconds == 0 || !period.seconds.is_multiple_of(Period::days(1).seconds))
+            {
+                self.wrong(
+                    "ccb::config::lifecycle",
+                    format!("`{name}` is no number of days"),
+                    written.value.place,
+                    "a bucket counts whole days",
+                    format!("write {name}=\"90d\""),
+                );
+            }
+        }
+        Some(BucketSource {
+            bucket: bucket.arg().unwrap_or_default(),
+            region: bucket.prop("region"),
+            endpoint: bucket.prop("endpoint"),
+            path_style: bucket.prop("path-style").unwrap_or_default(),
+            credentials: credentials(&fields.child("credentials")),
+            versioning: fields
+                .child("versioning")
+                .arg::<String>()
+                .map(|state| state == "enabled"),
+            lifecycle: lifecycle.element.map(|_| Lifecycle {
+                noncurrent_expire: lifecycle.prop("noncurrent-expire"),
+                current_expire: lifecycle.prop("current-expire"),
+                abort_multipart: lifecycle.prop("abort-multipart"),
+            }),
+            replication: replication.element.and_then(|_| {
+                Some(Replication {
+                    to: replication.prop("to").unwrap_or_default(),
+                    region: replication.prop("region"),
+                    endpoint: replication.prop("endpoint"),
+                    role: replication.prop("role"),
+                    max_lag: replication.prop("max-lag")?,
+                })
+            }),
+            fix_drift: fields.child("on-drift").arg::<String>()? == "fix",
+        })
+    }
 }

@@ -1,5 +1,5 @@
-//! Buckets that speak S3: their objects captured like files, and what versions there are of them. A mirror only
-//! reads: it lists and gets, and changes nothing in the bucket.
+//! Buckets that speak S3: their objects captured like files, and what versions there are of them; and how they
+//! are set. A mirror only reads: it lists and gets, and changes nothing in the bucket.
 
 mod ask;
 mod budget;
@@ -7,11 +7,16 @@ mod document;
 mod listing;
 pub mod names;
 pub mod object;
+mod replica;
+mod rules;
+mod settings;
 mod walk;
 
 pub use ask::{Bucket, BucketError};
 pub use document::text_of;
 pub use listing::{Listed, ObjectVersion};
+pub use replica::{Waiting, waiting};
+pub use settings::{BucketSettings, SettingsError};
 
 use crate::model::tree::Previous;
 use crate::source::bucket::walk::{Failed, Walk};

@@ -26,6 +26,7 @@ fn configure() -> Action {
     Action::Configure {
         component: name("db"),
         settings: Vec::new(),
+        removes: false,
     }
 }
 

@@ -134,6 +134,7 @@ fn given() -> (ccb::model::strategy::Strategy, Inventory, Plan) {
             .into_iter()
             .map(|(name, holding)| (destination(name), holding))
             .collect(),
+        ..Inventory::default()
     };
     let kept = Kept {
         backup: id(0x51),

@@ -117,6 +117,8 @@ pub(crate) fn empty() -> Plan {
         repositories: BTreeMap::from([(destination("primary"), RepositoryId([1; 16]))]),
         last_apply: Some(at("2026-11-22T01:07:00Z")),
         unseen: BTreeMap::new(),
+        unseen_sources: Default::default(),
+        drift: Vec::new(),
         single_writer: Vec::new(),
         changes: Vec::new(),
         steps: Vec::new(),

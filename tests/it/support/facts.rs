@@ -267,5 +267,6 @@ pub(crate) fn inventory(holdings: Vec<(&str, Holding)>) -> Inventory {
             .into_iter()
             .map(|(name, holding)| (destination_name(name), holding))
             .collect(),
+        ..Inventory::default()
     }
 }

@@ -17,6 +17,7 @@ pub(crate) mod redis_backup;
 pub(crate) mod restored;
 pub(crate) mod s3;
 pub(crate) mod s3_client;
+pub(crate) mod s3_settings;
 pub(crate) mod ssh;
 pub(crate) mod strategy;
 pub(crate) mod tcp;

@@ -65,6 +65,8 @@ pub(crate) fn plan(steps: Vec<(Action, Vec<u32>)>) -> Plan {
         repositories: BTreeMap::from([(name("primary"), RepositoryId([7; 16]))]),
         last_apply: None,
         unseen: BTreeMap::new(),
+        unseen_sources: Default::default(),
+        drift: Vec::new(),
         single_writer: Vec::new(),
         changes: Vec::new(),
         summary: Summary::of(&steps, &[]),
@@ -175,6 +177,7 @@ pub(crate) fn inventory(destinations: &[(&str, &[Held])]) -> Inventory {
     });
     Inventory {
         destinations: holdings.collect(),
+        ..Inventory::default()
     }
 }
 /// The same backup with the result of a check.

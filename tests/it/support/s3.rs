@@ -1,6 +1,7 @@
 //! An S3 server in this process, on a free port of the loopback interface: signatures and checksums are checked,
 //! objects lie in memory, and what goes wrong is what a test asks for. Ends with the test.
 
+use crate::support::s3_settings::Settings;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use http_body_util::{BodyExt as _, Full};
@@ -96,6 +97,7 @@ struct State {
     unlisted: BTreeSet<String>,
     /// Of these only so many bytes are stored.
     truncated: BTreeMap<String, usize>,
+    settings: Settings,
 }
 
 #[derive(Clone)]
@@ -193,6 +195,18 @@ impl Server {
         self.served.state().objects.insert(key.to_owned(), stored);
     }
 
+    /// How the bucket is set.
+    pub(crate) fn settings<T>(&self, with: impl FnOnce(&mut Settings) -> T) -> T {
+        with(&mut self.served.state().settings)
+    }
+
+    /// Lets an object be so old.
+    pub(crate) fn age(&self, key: &str, by: std::time::Duration) {
+        let mut state = self.served.state();
+        let stored = state.objects.get_mut(key).expect("it is there");
+        stored.modified -= by;
+    }
+
     /// What was asked so far.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.served.state().asked.clone()
@@ -274,6 +288,17 @@ async fn answer(
         let body = Full::new(Bytes::from_static(document.as_bytes()));
         let answer = Response::builder().status(status).body(whole(body));
         return Ok(answer.expect("a status and a text"));
+    }
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let bucket = path.trim_matches('/') == BUCKET;
+    if let Some(part) = Settings::part(&key, &query).filter(|_| bucket) {
+        let md5 = request.headers().get("content-md5");
+        let md5 = md5.and_then(|md5| md5.to_str().ok()).map(str::to_owned);
+        let collected = request.into_body().collect().await;
+        let body = collected.map_err(std::io::Error::other)?.to_bytes();
+        let settings = &mut served.state().settings;
+        let answer = settings.answer(&method, part, md5.as_deref(), &body);
+        return Ok(answer.map(|body| whole(Full::new(body))));
     }
     let done = hyper::service::Service::call(&service, request).await;
     let done = done.map_err(|e| std::io::Error::other(format!("{e:?}")))?;
