@@ -1,6 +1,7 @@
 //! PostgreSQL by the program itself, where things take too long or are killed.
 
-use crate::cli::postgres::{APPLY, ccb_in, component, given, run};
+use crate::cli::postgres::{APPLY, ccb_in, component, given, given_for, run};
+use crate::cli::under;
 use crate::source::postgres::given::{LAB, SLOW};
 use crate::support::postgres::Cluster;
 use std::process::Stdio;
@@ -99,4 +100,25 @@ fn a_restore_test_on_a_given_server_is_made_and_what_a_killed_one_leaves_is_drop
         &["verify", "plan.kdl", "lab", "--level", "restore-test"],
     );
     assert!(said.contains("TESTER"), "{said}");
+}
+
+#[test]
+fn a_test_server_that_does_not_start_fails_the_test_says_why_and_leaves_nothing() {
+    let cluster = Cluster::start();
+    cluster.create("lab", LAB);
+    let folder = given_for(&cluster, &["lab"]);
+    let at = folder.path();
+    run(at, 0, &["backup", "plan.kdl", "lab"]);
+    let verify = ["verify", "plan.kdl", "lab", "--level", "restore-test"];
+    // Enough for ccb and for initdb; a server wants to have more files open.
+    let starter = ["prlimit", "--nofile=50"];
+    let (code, said) =
+        crate::cli::outcome(under(&starter, at, &verify).env("TMPDIR", at.join("tmp")));
+    assert_eq!(code, Some(6), "{said}");
+    assert!(
+        said.contains("`postgres` failed") && said.contains("insufficient file descriptors"),
+        "{said}"
+    );
+    assert_eq!(std::fs::read_dir(at.join("tmp")).expect("read").count(), 0);
+    run(at, 0, &verify);
 }
