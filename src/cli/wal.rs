@@ -9,15 +9,16 @@ use crate::cli::world::Commands;
 use crate::cli::{Context, input, output};
 use crate::model::ids::{ComponentName, DestinationName};
 use crate::model::strategy::{Component, Strategy};
-use crate::model::wal::{Archive, SystemId, WalName};
+use crate::model::wal::{Archive, SegmentBytes, SystemId, WalName};
 use crate::plan_file::UnsetEnv;
-use crate::repository::{NamedBy, OpenError, PackedWal, Repository, RepositoryError, WalPut};
+use crate::repository::{NamedBy, OpenError, PackedWal, Repository, RepositoryError};
 use crate::restore::wal::WalPlace;
-use crate::source::wal::{self, OpenWal, WalFileError};
+use crate::source::wal::{self, WalFileError};
 use crate::store::Kind;
 use bytes::Bytes;
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Whether these arguments mean a fetch, also when they are wrong: also then it must not look like the end
@@ -112,31 +113,39 @@ async fn push(job: &Job, path: &Path) -> Result<Exit, Trouble> {
         let words = format!("{name} is not archived: {why}");
         Trouble::new(exit, words)
     };
+    let cluster = file.cluster;
+    // Read and compressed while the repository is opened: the server waits for both.
+    let packing = tokio::task::spawn_blocking(move || {
+        let packed = PackedWal::read(&mut file);
+        packed.map(|packed| (file, packed))
+    });
     let repository = job.open(destination).await;
     let repository = repository.map_err(|trouble| not_archived(trouble.exit, trouble.message))?;
-    let packed = PackedWal::read(&mut file);
-    let packed = packed.map_err(|e| not_archived(Exit::Error, format!("read it: {e}")))?;
-    file.check_len(packed.len_bytes()).map_err(failed)?;
-    let kept = keep(&repository, component, path, (&file, packed)).await;
-    kept.map_err(|e| {
+    let failed_there = |e: RepositoryError| {
         let why = format!("destination.{destination}: {}", chain(&e));
         not_archived(exit_of(&e), why)
-    })?;
+    };
+    let prepared = prepare(&repository, component, path, (&name, cluster)).await;
+    prepared.map_err(&failed_there)?;
+    let packed = packing.await.unwrap_or_else(|e| Err(io::Error::other(e)));
+    let (file, packed) = packed.map_err(|e| not_archived(Exit::Error, format!("read it: {e}")))?;
+    file.check_len(packed.len_bytes()).map_err(failed)?;
+    let kept = repository.put_wal(component, cluster.0, &name, packed);
+    kept.await.map_err(&failed_there)?;
     Ok(Exit::Ok)
 }
 
-async fn keep(
+/// What must be there before a file of that cluster is.
+async fn prepare(
     repository: &Repository,
     component: &ComponentName,
     path: &Path,
-    (file, packed): (&OpenWal, PackedWal),
-) -> Result<WalPut, RepositoryError> {
-    let (name, system) = (&file.name, file.cluster.0);
+    (name, cluster): (&WalName, (SystemId, SegmentBytes)),
+) -> Result<(), RepositoryError> {
     repository
-        .accept_wal_of(component, file.cluster, NamedBy::Push)
+        .accept_wal_of(component, cluster, NamedBy::Push)
         .await?;
-    keep_history(repository, component, system, path, name).await?;
-    repository.put_wal(component, system, name, packed).await
+    keep_history(repository, component, cluster.0, path, name).await
 }
 
 /// A server that was promoted while it archived nothing never hands over where its timeline came from; without
@@ -273,7 +282,7 @@ fn from_here(path: &Path) -> Result<PathBuf, Trouble> {
 }
 
 /// The file has its name only when it is whole.
-fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".ccb-{}", std::process::id()));
     let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));

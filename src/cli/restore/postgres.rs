@@ -143,9 +143,15 @@ fn tell(report: &Report, dry_run: bool, context: &Context) -> Result<(), Trouble
             .iter()
             .for_each(|note| output::say(&format!("Note: {note}")));
     }
+    let counted = |count: u64, one: &str| match count {
+        1 => format!("1 {one}"),
+        count => format!("{count} {one}s"),
+    };
     output::print(&format!(
-        "Restored {} tables of {} rows into {}.",
-        report.tables, report.rows, report.database
+        "Restored {} of {} into {}.",
+        counted(report.tables, "table"),
+        counted(report.rows, "row"),
+        report.database
     ))?;
     match &report.aside {
         Some(aside) => output::print(&format!(

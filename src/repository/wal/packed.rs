@@ -27,22 +27,29 @@ pub struct PackedWal {
 impl PackedWal {
     /// Reads all of `from`, and waits for it and for the pool.
     pub fn read(mut from: impl Read) -> io::Result<Self> {
-        let mut packing: VecDeque<Receiver<Vec<u8>>> = VecDeque::new();
+        let mut packing: VecDeque<Receiver<Packing>> = VecDeque::new();
+        // Memory that the system hands out anew costs more time than what is read into it.
+        let mut spare: Vec<Vec<u8>> = Vec::new();
         let mut packed = Self {
             parts: Vec::new(),
             len_bytes: 0,
         };
         loop {
-            let mut part = vec![0; PART_LEN_BYTES];
+            let mut part = spare.pop().unwrap_or_else(|| vec![0; PART_LEN_BYTES]);
             let len = fill(&mut from, &mut part)?;
-            part.truncate(len);
             let is_last = len < PART_LEN_BYTES;
             packed.len_bytes += len as u64;
             if len > 0 {
-                packing.push_back(pipeline::start(move || pack(&part, LEVEL)));
+                packing.push_back(pipeline::start(move || Packing {
+                    packed: pack(&part[..len], LEVEL),
+                    part,
+                }));
             }
             while packing.len() > if is_last { 0 } else { AHEAD } {
-                packed.parts.extend(take_first(&mut packing)?);
+                if let Some(done) = take_first(&mut packing)? {
+                    packed.parts.push(done.packed);
+                    spare.push(done.part);
+                }
             }
             if is_last {
                 return Ok(packed);
@@ -92,7 +99,13 @@ fn fill(from: &mut impl Read, part: &mut [u8]) -> io::Result<usize> {
     Ok(len)
 }
 
-fn take_first(packing: &mut VecDeque<Receiver<Vec<u8>>>) -> io::Result<Option<Vec<u8>>> {
+/// A part that was compressed, and the memory that it was read into.
+struct Packing {
+    packed: Vec<u8>,
+    part: Vec<u8>,
+}
+
+fn take_first(packing: &mut VecDeque<Receiver<Packing>>) -> io::Result<Option<Packing>> {
     let first = packing.pop_front().map(|part| part.recv());
     let ended = |_| io::Error::other("the work was given up");
     first.transpose().map_err(ended)

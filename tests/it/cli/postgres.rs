@@ -180,7 +180,7 @@ fn a_dump_is_made_proven_listed_and_put_back() {
         ],
     );
     assert!(
-        part.contains("Restored 1 tables of 250 rows into other"),
+        part.contains("Restored 1 table of 250 rows into other"),
         "{part}"
     );
     assert!(part.contains("without the foreign key"), "{part}");
