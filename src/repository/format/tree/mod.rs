@@ -29,7 +29,8 @@ const NODE_MAX_BYTES: usize = 16 << 20;
 pub const INLINE_MAX_BLOBS: usize = 16;
 const LIST_MIN_IDS: usize = 256;
 const LIST_MAX_IDS: usize = 4096;
-const LIST_CUT_MASK: u64 = 0x3ff;
+/// A list is written anew when one blob in it is another: shorter ones cost less of that.
+const LIST_CUT_MASK: u64 = 0x1ff;
 
 /// One leaf of a directory that has several.
 #[derive(Debug, Clone, PartialEq, Eq)]
