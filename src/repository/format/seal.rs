@@ -80,7 +80,24 @@ pub fn seal(keys: &Keys, kind: ObjectType, name: &str, payload: &[u8], salt: [u8
 
 /// Compresses a part of a payload, for [`seal_packed`].
 pub fn pack(part: &[u8], level: i32) -> Vec<u8> {
-    zstd::bulk::compress(part, level).expect("zstd compresses from memory to memory")
+    Packer::new(level).pack(part)
+}
+
+const IN_MEMORY: &str = "zstd compresses from memory to memory";
+
+/// Compresses several parts: what it needs for that it gets once.
+pub struct Packer(zstd::bulk::Compressor<'static>);
+
+impl Packer {
+    /// At this level.
+    pub fn new(level: i32) -> Self {
+        Self(zstd::bulk::Compressor::new(level).expect(IN_MEMORY))
+    }
+
+    /// Compresses one part.
+    pub fn pack(&mut self, part: &[u8]) -> Vec<u8> {
+        self.0.compress(part).expect(IN_MEMORY)
+    }
 }
 
 /// Seals a payload that was compressed before, in one part or several: so that long ones can be compressed on
