@@ -12,3 +12,14 @@ pub mod wal;
 
 pub use crate::restore::contents::{Contents, Sink, Unread};
 pub use crate::restore::stream::ContentStream;
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        words += &format!(": {error}");
+        cause = error.source();
+    }
+    words
+}

@@ -3,8 +3,9 @@
 use crate::model::tree::{Node, NodeKind, printable};
 use crate::repository::{ContentReader, Reader};
 use crate::restore::Contents;
-use crate::restore::bucket::put::{Bytewise, PART_LEN_BYTES, chain, put};
+use crate::restore::bucket::put::{Bytewise, PART_LEN_BYTES, put};
 use crate::restore::bucket::{Intent, REFUSED, Report, Target, There};
+use crate::restore::chain;
 use crate::restore::files::RestoreError;
 use crate::source::bucket::BucketError;
 use crate::source::bucket::names::key_of;

@@ -2,6 +2,7 @@
 //! What the server says it stored is held against what was sent.
 
 use crate::restore::bucket::{Intent, Target};
+use crate::restore::chain;
 use crate::source::bucket::object::hex_md5;
 use crate::source::bucket::{Answer, BucketError, Request, text_of};
 use bytes::{Bytes, BytesMut};
@@ -191,15 +192,4 @@ impl Parts<'_> {
             false => Err("the backup has more bytes of it than it says".to_owned()),
         }
     }
-}
-
-/// An error with its causes, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        words += &format!(": {error}");
-        cause = error.source();
-    }
-    words
 }

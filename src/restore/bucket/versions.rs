@@ -1,8 +1,8 @@
 //! Earlier versions of a bucket's objects: which were there at an instant, and how they become the newest again.
 //! Nothing is deleted: a version that is put back is copied over what is there, by the server itself.
 
-use crate::restore::bucket::put::chain;
 use crate::restore::bucket::{Intent, REFUSED, Report, Target, There};
+use crate::restore::chain;
 use crate::source::bucket::{Bucket, BucketError, ObjectVersion, Request, escaped, text_of};
 use futures_util::{StreamExt, stream};
 use hyper::Method;

@@ -16,8 +16,8 @@ pub use crate::restore::postgres::select::{Named, Selection};
 use crate::model::postgres::{DumpFacts, Schema};
 use crate::model::tree::{Node, NodeKind};
 use crate::repository::{Reader, RepositoryError};
-use crate::restore::ContentStream;
 use crate::restore::postgres::prepare::{Into, Prepared, check, make};
+use crate::restore::{ContentStream, chain};
 use crate::source::postgres::archive::{ArchiveError, Entry, Scanner};
 use crate::source::postgres::connection::Connection;
 use crate::source::postgres::{GLOBALS, PLAIN, PostgresError, schema_name};
@@ -308,14 +308,4 @@ fn compare(request: &Request, prepared: &Prepared) -> Result<(u64, u64), Restore
         return Err(RestoreError::Refused(words));
     }
     Ok((counted.len() as u64, counted.values().sum()))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

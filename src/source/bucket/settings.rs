@@ -374,9 +374,12 @@ fn public(
                 by.push(PublicBy::Acl);
             }
         }
-        // Neither is known.
-        Err(_) if unknown.is_some() => return Err(unknown.take().expect("it is there")),
-        Err(_) => {}
+        Err(_) => {
+            // Neither is known.
+            if let Some(unknown) = unknown {
+                return Err(unknown);
+            }
+        }
     }
     Ok(by)
 }

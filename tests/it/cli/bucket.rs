@@ -1,6 +1,6 @@
 //! A bucket as a destination: what a person does with a local directory works there too.
 
-use crate::cli::{given, outcome, under};
+use crate::cli::{RESTORE, given, is_back, outcome, under};
 use crate::support::s3::{ACCESS_KEY, BUCKET, Fault, Quirks, SECRET_KEY, Server};
 use std::fs;
 use std::path::Path;
@@ -67,13 +67,8 @@ fn what_goes_into_a_bucket_is_listed_checked_and_comes_back() {
         "it is encrypted"
     );
 
-    let to = [
-        "restore", "plan.kdl", "data", "--from", "primary", "--to", "restored",
-    ];
-    expect(at, 0, &to);
-    let same = |path: &str| fs::read(at.join("restored").join(path)).expect("restored");
-    assert_eq!(same("readme.txt"), b"hello\n");
-    assert_eq!(same("deep/er/file.bin"), [7; 300_000]);
+    expect(at, 0, &RESTORE);
+    is_back(at);
     let checked = expect(at, 0, &["check", "plan.kdl", "--level", "3"]);
     assert!(checked.contains("No damage found."), "{checked}");
     expect(at, 0, &["list", "plan.kdl"]);

@@ -2,6 +2,7 @@
 //! nothing that was stored is lost.
 
 use crate::cli::bucket::{expect, in_bucket, run};
+use crate::cli::{RESTORE, is_back};
 use crate::support::s3::{Fault, SECRET_KEY, Server};
 use hyper::Method;
 use std::collections::BTreeMap;
@@ -17,13 +18,8 @@ const SLOW_DOWN: Fault = Fault::Refused(503, "<Error><Code>SlowDown</Code></Erro
 fn is_whole(at: &Path) {
     let checked = expect(at, 0, &CHECK);
     assert!(checked.contains("No damage found."), "{checked}");
-    let to = [
-        "restore", "plan.kdl", "data", "--from", "primary", "--to", "restored",
-    ];
-    expect(at, 0, &to);
-    let same = |path: &str| fs::read(at.join("restored").join(path)).expect("restored");
-    assert_eq!(same("readme.txt"), b"hello\n");
-    assert_eq!(same("deep/er/file.bin"), [7; 300_000]);
+    expect(at, 0, &RESTORE);
+    is_back(at);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! in the hands of somebody who does it wrong.
 
 use crate::cli::bucket::primary_in;
-use crate::cli::{outcome, under};
+use crate::cli::{is_back, outcome, under};
 use crate::support::ceph::{Ceph, KMS_KEY, OWNER, SMALL, WRITER, ceph, secret};
 use crate::support::clock::shifted;
 use std::fs;
@@ -40,13 +40,6 @@ fn node(server: &Ceph, bucket: &str) -> String {
         "s3 \"s3://{bucket}/production\" endpoint=\"{}\" path-style=#true",
         server.http()
     )
-}
-
-/// What was protected came back, byte for byte.
-fn is_restored(at: &Path) {
-    let same = |path: &str| fs::read(at.join("restored").join(path)).expect("restored");
-    assert_eq!(same("readme.txt"), b"hello\n");
-    assert_eq!(same("deep/er/file.bin"), [7; 300_000]);
 }
 
 #[test]
@@ -97,7 +90,7 @@ fn a_bucket_of_a_real_server_is_written_copied_checked_pruned_and_restored_over_
     let copied = expect(0, &APPLY);
     assert!(copied.contains("0 failed"), "{copied}");
     expect(0, &RESTORE);
-    is_restored(at);
+    is_back(at);
     assert_eq!(
         fs::read(at.join("restored/more")).expect("restored"),
         [3; 200_000]
@@ -137,7 +130,7 @@ fn a_writer_without_the_right_to_delete_backs_up(server: &Ceph) {
     assert!(made.contains("1 backed up, 1 copied"), "{made}");
     expect_as(WRITER, at, 0, &CHECK);
     expect_as(WRITER, at, 0, &RESTORE);
-    is_restored(at);
+    is_back(at);
 }
 
 fn encryption_is_asked_for_and_checked(server: &Ceph) {
@@ -163,7 +156,7 @@ fn encryption_is_asked_for_and_checked(server: &Ceph) {
         "{head:?}"
     );
     expect(folder.path(), 0, &RESTORE);
-    is_restored(folder.path());
+    is_back(folder.path());
     let (folder, ..) = asking("sse \"aws:kms\" key-id=\"no-such-key\"");
     let refused = expect(folder.path(), 3, &APPLY);
     assert!(refused.contains("no-such-key"), "{refused}");
@@ -178,7 +171,7 @@ fn a_versioned_bucket_has_one_writer_at_a_time(server: &Ceph) {
     assert!(plan.contains("let no two runs write"), "{plan}");
     expect(folder.path(), 0, &CHECK);
     expect(folder.path(), 0, &RESTORE);
-    is_restored(folder.path());
+    is_back(folder.path());
 }
 
 fn a_server_that_is_full_takes_nothing_and_loses_nothing(server: &Ceph) {
@@ -194,7 +187,7 @@ fn a_server_that_is_full_takes_nothing_and_loses_nothing(server: &Ceph) {
     assert!(full.contains("no space is left"), "{full}");
     expect_as(SMALL, at, 0, &CHECK);
     expect_as(SMALL, at, 0, &RESTORE);
-    is_restored(at);
+    is_back(at);
 }
 
 fn who_is_wrong_is_told_how(server: &Ceph) {

@@ -1,6 +1,6 @@
 //! `ccb check --heal`: damage at one destination, healed from another.
 
-use crate::cli::{expect, given};
+use crate::cli::{RESTORE, expect, given, is_back};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -66,13 +66,8 @@ fn damage_is_healed_from_the_other_destination_and_said() {
 
     // By itself.
     fs::remove_dir_all(at.join("second")).expect("removed");
-    let to = [
-        "restore", "plan.kdl", "data", "--from", "primary", "--to", "restored",
-    ];
-    expect(at, 0, &to);
-    let same = |path: &str| fs::read(at.join("restored").join(path)).expect("restored");
-    assert_eq!(same("readme.txt"), b"hello\n");
-    assert_eq!(same("deep/er/file.bin"), [7; 300_000]);
+    expect(at, 0, &RESTORE);
+    is_back(at);
 }
 
 #[test]

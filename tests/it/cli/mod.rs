@@ -77,6 +77,18 @@ fn expect(folder: &Path, code: i32, arguments: &[&str]) -> String {
     said
 }
 
+/// Restores what [`given`] gives, from its first destination.
+const RESTORE: [&str; 7] = [
+    "restore", "plan.kdl", "data", "--from", "primary", "--to", "restored",
+];
+
+/// What [`given`] gives was restored.
+fn is_back(folder: &Path) {
+    let same = |path: &str| std::fs::read(folder.join("restored").join(path)).expect("restored");
+    assert_eq!(same("readme.txt"), b"hello\n");
+    assert_eq!(same("deep/er/file.bin"), [7; 300_000]);
+}
+
 /// A folder with a tree to protect and a plan file for it.
 fn given() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
