@@ -15,17 +15,19 @@ const SAID_MAX_BYTES: usize = 1 << 20;
 /// How long a restore may take.
 const LIMIT: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Feeds the dump.
+/// Feeds the dump. `at_end` is called when the program has all of it and still makes indexes and constraints of
+/// what others can see already.
 pub(crate) async fn feed(
     dump: Stored,
     request: &Request,
     prepared: &Prepared,
+    at_end: impl FnOnce() + Send + 'static,
 ) -> Result<(), RestoreError> {
     let at = request.target.title();
     if request.facts.format == PLAIN {
         let psql = prepared.connection.script();
         let psql = psql.args(["--single-transaction", "--file=-"]);
-        return stdin(dump, psql, at).await;
+        return stdin(dump, psql, at, || ()).await;
     }
     let ids = prepared.ids.as_deref();
     let list = ids.map(|ids| List::of(ids, &request.scratch)).transpose()?;
@@ -43,12 +45,12 @@ pub(crate) async fn feed(
     // need a lock for each table and large object at once.
     let jobs = match &prepared.into {
         Into::There => {
-            return stdin(dump, program.arg("--single-transaction"), at).await;
+            return stdin(dump, program.arg("--single-transaction"), at, || ()).await;
         }
         Into::New | Into::Beside { .. } => request.jobs,
     };
     if jobs <= 1 || prepared.connection.is_via() {
-        return stdin(dump, program, at).await;
+        return stdin(dump, program, at, at_end).await;
     }
     let file = as_file(dump, &request.scratch).await?;
     let program = program.arg(format!("--jobs={jobs}")).arg(file.path());
@@ -74,8 +76,13 @@ pub async fn run(program: Program, at: String) -> Result<(), RestoreError> {
 }
 
 /// Gives the dump to a program's standard input. The program is ended when the dump can not be read through:
-/// it must not take what it has for everything.
-pub async fn stdin(mut dump: Stored, program: Program, at: String) -> Result<(), RestoreError> {
+/// it must not take what it has for everything. `at_end` is called when it has taken it all.
+pub async fn stdin(
+    mut dump: Stored,
+    program: Program,
+    at: String,
+    at_end: impl FnOnce() + Send + 'static,
+) -> Result<(), RestoreError> {
     let feed = move || {
         let failed = |cause| RestoreError::Restore {
             at: at.clone(),
@@ -85,7 +92,10 @@ pub async fn stdin(mut dump: Stored, program: Program, at: String) -> Result<(),
         let mut buffer = vec![0; READ_LEN_BYTES];
         loop {
             match dump.stream.read(&mut buffer) {
-                Ok(0) => break,
+                Ok(0) => {
+                    at_end();
+                    break;
+                }
                 Ok(len) => {
                     // A program that takes no more has ended, and its status says why.
                     if fed.write_all(&buffer[..len]).is_err() {

@@ -16,15 +16,17 @@ pub use crate::restore::postgres::select::{Named, Selection};
 use crate::model::postgres::{DumpFacts, Schema};
 use crate::model::tree::{Node, NodeKind};
 use crate::repository::{Reader, RepositoryError};
+use crate::restore::postgres::count::Early;
 use crate::restore::postgres::prepare::{Into, Prepared, check, make};
 use crate::restore::{ContentStream, chain};
 use crate::source::postgres::archive::{ArchiveError, Entry, Scanner};
 use crate::source::postgres::connection::Connection;
 use crate::source::postgres::{GLOBALS, PLAIN, PostgresError, schema_name};
 use crate::source::program::ProgramError;
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 /// So much is read at once.
 const READ_LEN_BYTES: usize = 256 << 10;
@@ -198,8 +200,13 @@ pub async fn restore(
         let request = request.clone();
         waiting(move || make(&request, checked)).await?
     };
-    let fed = feed::feed(dump, &request, &prepared).await;
-    waiting(move || finish(&request, prepared, fed)).await
+    let (early, counting) = mpsc::channel();
+    let at_end = {
+        let (connection, wanted) = (prepared.connection.clone(), wanted(&request, &prepared));
+        move || drop(early.send(Early::start(&connection, move |name| wanted.contains(name))))
+    };
+    let fed = feed::feed(dump, &request, &prepared, at_end).await;
+    waiting(move || finish(&request, prepared, fed, counting.try_recv().ok())).await
 }
 
 /// A small file of the backup, as text.
@@ -242,8 +249,9 @@ fn finish(
     request: &Request,
     prepared: Prepared,
     fed: Result<(), RestoreError>,
+    early: Option<Early>,
 ) -> Result<Report, RestoreError> {
-    let made = fed.and_then(|()| compare(request, &prepared));
+    let made = fed.and_then(|()| compare(request, &prepared, early));
     let (tables, rows) = match made {
         Ok(counted) => counted,
         Err(error) => {
@@ -295,14 +303,33 @@ fn take_away(made: &Connection, error: RestoreError) -> RestoreError {
     }
 }
 
-/// Tables and rows that are there, which must be those of the dump.
-fn compare(request: &Request, prepared: &Prepared) -> Result<(u64, u64), RestoreError> {
-    let wanted = |name: &str| match request.selection.is_all() {
-        true => request.facts.tables.contains_key(name),
-        false => prepared.tables.contains(name),
-    };
-    let counted = count::rows(&prepared.connection, wanted)?;
-    let differences = count::differences(&request.facts, &counted, wanted);
+/// The tables whose rows must be those of the dump.
+fn wanted(request: &Request, prepared: &Prepared) -> BTreeSet<String> {
+    match request.selection.is_all() {
+        true => request.facts.tables.keys().cloned().collect(),
+        false => prepared.tables.iter().cloned().collect(),
+    }
+}
+
+/// Tables and rows that are there, which must be those of the dump. What was counted early and is as it should
+/// be needs no second look: nothing that a restore does after the rows changes them.
+fn compare(
+    request: &Request,
+    prepared: &Prepared,
+    early: Option<Early>,
+) -> Result<(u64, u64), RestoreError> {
+    let wanted = wanted(request, prepared);
+    let mut counted = early.map(Early::rows).unwrap_or_default();
+    counted.retain(|name, rows| {
+        let table = request.facts.tables.get(name);
+        table.is_some_and(|table| table.rows == Some(*rows))
+    });
+    let is_left = |name: &str| wanted.contains(name) && !counted.contains_key(name);
+    if wanted.iter().any(|name| is_left(name)) {
+        let left = count::rows(&prepared.connection, is_left)?;
+        counted.extend(left);
+    }
+    let differences = count::differences(&request.facts, &counted, |name| wanted.contains(name));
     if let Some(first) = differences.first() {
         let words = format!("what was restored differs from the backup: {first}");
         return Err(RestoreError::Refused(words));

@@ -110,10 +110,13 @@ pub fn create(target: &Connection, like: &ServerFacts) -> Result<Option<String>,
     Ok(Some(has_not))
 }
 
-/// Drops a database that was made here.
+/// Drops a database that was made here, whose sessions are ours and are ended.
 pub fn drop_made(target: &Connection) -> Result<(), PostgresError> {
-    let name = identifier(target.database());
-    maintenance(target).run(&format!("DROP DATABASE IF EXISTS {name};"), CHANGE_LIMIT)
+    let (name, text) = (identifier(target.database()), literal(target.database()));
+    let sql = format!(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = {text} AND usename = current_user;\nDROP DATABASE IF EXISTS {name};\n"
+    );
+    maintenance(target).run(&sql, CHANGE_LIMIT)
 }
 
 /// Puts the database `new` in the place of `old`, which gets the name `aside`. Either both are renamed or none:

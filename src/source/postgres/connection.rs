@@ -210,10 +210,35 @@ impl Connection {
         sql: &str,
         limit: Duration,
     ) -> Result<T, PostgresError> {
+        let answer = self.answers(sql, limit, LOCK_LIMIT)?;
+        serde_json::from_str(answer.trim()).map_err(|cause| self.as_unclear(cause))
+    }
+
+    /// Asks questions one after another in one session, each of which sees what is committed by then, may take
+    /// this long and may wait so long for a lock. Each answer is one JSON value in one line.
+    pub fn ask_each<T: DeserializeOwned>(
+        &self,
+        questions: &[String],
+        limit: Duration,
+        lock_limit: Duration,
+    ) -> Result<Vec<T>, PostgresError> {
+        let answers = self.answers(&questions.join(";\n"), limit, lock_limit)?;
+        let answers: Vec<&str> = answers.lines().collect();
+        serde_json::from_str(&format!("[{}]", answers.join(",")))
+            .map_err(|cause| self.as_unclear(cause))
+    }
+
+    /// What `psql` prints of these questions.
+    fn answers(
+        &self,
+        sql: &str,
+        limit: Duration,
+        lock_limit: Duration,
+    ) -> Result<String, PostgresError> {
         let millis = limit.as_millis();
         let options = format!(
             "-c statement_timeout={millis} -c lock_timeout={} -c default_transaction_read_only=on",
-            LOCK_LIMIT.as_millis()
+            lock_limit.as_millis()
         );
         let psql = self.psql(&[("options", options)]);
         let setting = "SELECT setting FROM pg_settings WHERE name = 'statement_timeout'";
@@ -221,14 +246,18 @@ impl Connection {
         let printed = psql.output_of(sql.as_bytes(), ANSWER_MAX_BYTES, limit + CLIENT_LIMIT);
         let printed = printed.map_err(|cause| self.as_refused(cause))?;
         let text = String::from_utf8_lossy(&printed.stdout);
-        let (set, answer) = text.split_once('\n').unwrap_or_default();
-        if set != millis.to_string() {
-            return Err(PostgresError::Pooler(self.title()));
+        let (set, answers) = text.split_once('\n').unwrap_or_default();
+        match set == millis.to_string() {
+            true => Ok(answers.to_owned()),
+            false => Err(PostgresError::Pooler(self.title())),
         }
-        serde_json::from_str(answer.trim()).map_err(|cause| PostgresError::Answer {
+    }
+
+    fn as_unclear(&self, cause: serde_json::Error) -> PostgresError {
+        PostgresError::Answer {
             at: self.title(),
             cause,
-        })
+        }
     }
 
     /// Carries out SQL that changes something.

@@ -170,7 +170,7 @@ async fn restore(
         let psql = connection
             .script()
             .args(["--single-transaction", "--file=-"]);
-        let fed = feed::stdin(dump, psql, at).await;
+        let fed = feed::stdin(dump, psql, at, || ()).await;
         return fed.map(|()| 1).map_err(|e| chain(&e));
     }
     match folder {
@@ -180,7 +180,7 @@ async fn restore(
             feed::run(program, at).await.map_err(|e| chain(&e))?;
         }
         _ => {
-            let fed = feed::stdin(dump, program, at).await;
+            let fed = feed::stdin(dump, program, at, || ()).await;
             fed.map_err(|e| chain(&e))?;
         }
     }
