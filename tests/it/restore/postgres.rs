@@ -6,6 +6,7 @@ use crate::support::captured::chain;
 use crate::support::postgres::{Cluster, SUPERUSER};
 use crate::support::postgres_backup::{PostgresBackup, everything};
 use ccb::model::strategy::{DumpFormat, PostgresSource};
+use ccb::restore::postgres::target::drop_made;
 use ccb::restore::postgres::{Report, Request, Selection, restore};
 use ccb::source::postgres::connection::Connection;
 
@@ -380,6 +381,11 @@ async fn a_restore_that_fails_in_the_middle_leaves_nothing_behind() {
     refused(&backup, replacing).await;
     assert_eq!(databases(&cluster), "lab postgres");
     assert_eq!(everything(&cluster, "lab"), before);
+    // Who still looks at what was half made, such as who counts its rows early, does not keep it there.
+    cluster.sql("postgres", "CREATE DATABASE made");
+    let _looking = cluster.session("made", "SELECT 1");
+    drop_made(&Connection::new(&spec(&cluster, "made"), None)).expect("it can be dropped");
+    assert_eq!(databases(&cluster), "lab postgres");
     // Into an empty database that was there: it is empty again.
     cluster.sql("postgres", "CREATE DATABASE empty");
     let blank = everything(&cluster, "empty");
