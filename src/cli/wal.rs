@@ -103,8 +103,8 @@ impl Job {
 /// the server keeps it and tries again.
 async fn push(job: &Job, path: &Path) -> Result<Exit, Trouble> {
     let failed = |e: WalFileError| Trouble::from_error(Exit::Error, &e);
-    let mut file = wal::open(path).map_err(failed)?;
-    let (name, component) = (file.name, &job.component.name);
+    let file = wal::open(path).map_err(failed)?;
+    let (name, cluster, component) = (file.name, file.cluster, &job.component.name);
     let destination = job.component.store.first().ok_or_else(|| {
         let words = format!("component.{component} is stored nowhere");
         Trouble::new(Exit::Error, words)
@@ -113,12 +113,8 @@ async fn push(job: &Job, path: &Path) -> Result<Exit, Trouble> {
         let words = format!("{name} is not archived: {why}");
         Trouble::new(exit, words)
     };
-    let cluster = file.cluster;
     // Read and compressed while the repository is opened: the server waits for both.
-    let packing = tokio::task::spawn_blocking(move || {
-        let packed = PackedWal::read(&mut file);
-        packed.map(|packed| (file, packed))
-    });
+    let packed = PackedWal::start(file);
     let repository = job.open(destination).await;
     let repository = repository.map_err(|trouble| not_archived(trouble.exit, trouble.message))?;
     let failed_there = |e: RepositoryError| {
@@ -127,9 +123,6 @@ async fn push(job: &Job, path: &Path) -> Result<Exit, Trouble> {
     };
     let prepared = prepare(&repository, component, path, (&name, cluster)).await;
     prepared.map_err(&failed_there)?;
-    let packed = packing.await.unwrap_or_else(|e| Err(io::Error::other(e)));
-    let (file, packed) = packed.map_err(|e| not_archived(Exit::Error, format!("read it: {e}")))?;
-    file.check_len(packed.len_bytes()).map_err(failed)?;
     let kept = repository.put_wal(component, cluster.0, &name, packed);
     kept.await.map_err(&failed_there)?;
     Ok(Exit::Ok)

@@ -9,19 +9,15 @@ pub use packed::PackedWal;
 
 use crate::model::ids::ComponentName;
 use crate::model::wal::{SegmentBytes, SystemId, WalName};
-use crate::repository::format::FormatError;
 use crate::repository::format::config::Operation;
 use crate::repository::format::manifest::{Version, from_json, to_json};
-use crate::repository::format::seal::{ObjectType, PAYLOAD_MAX_BYTES, open, seal_packed};
+use crate::repository::format::parts::open_parts;
 use crate::repository::pipeline::Asker;
 use crate::repository::{Repository, RepositoryError, layout, pipeline};
 use crate::store::{Key, Kind, Put};
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
-
-const WHAT: &str = "WAL file";
 
 /// Which cluster a component's WAL is of. The newest of these records counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,19 +102,20 @@ impl Repository {
         name: &WalName,
         file: PackedWal,
     ) -> Result<WalPut, RepositoryError> {
-        let file = Arc::new(file);
         let key = layout::wal(component, system, name);
         match self.put_wal_object(&key, &file).await {
             Err(RepositoryError::Store(e)) if e.kind == Kind::AlreadyExists => {
                 // The server hands a file over again when it was stopped before it knew the outcome.
                 match self.get_wal_object(&key).await? {
-                    Some(there) => match file.is(&there) {
-                        Ok(true) => Ok(WalPut::Same),
-                        Ok(false) => Err(RepositoryError::OtherWal {
-                            key: key.to_string(),
-                        }),
-                        Err(cause) => Err(RepositoryError::object(&key, cause)),
-                    },
+                    Some(there) => {
+                        let compare = move || file.is(&there);
+                        match pipeline::on_thread("compare WAL", compare).await?? {
+                            true => Ok(WalPut::Same),
+                            false => Err(RepositoryError::OtherWal {
+                                key: key.to_string(),
+                            }),
+                        }
+                    }
                     // Removed just now, by a prune.
                     None => self.put_wal_object(&key, &file).await.map(|()| WalPut::New),
                 }
@@ -170,7 +167,7 @@ impl Repository {
             let Some(bytes) = self.get_wal_object(&key).await? else {
                 break;
             };
-            let record = from_json(WHAT, &bytes);
+            let record = from_json(packed::WHAT, &bytes);
             clusters.push(record.map_err(|cause| RepositoryError::object(&key, cause))?);
         }
         Ok(clusters)
@@ -196,7 +193,7 @@ impl Repository {
         let number = u32::try_from(after.len()).unwrap_or(u32::MAX - 1) + 1;
         let key = layout::wal_cluster(component, number);
         let record = PackedWal::of(&to_json(&record));
-        match self.put_wal_object(&key, &Arc::new(record)).await {
+        match self.put_wal_object(&key, &record).await {
             Err(RepositoryError::Store(e)) if e.kind == Kind::AlreadyExists => Ok(false),
             put => put.map(|()| true),
         }
@@ -245,24 +242,14 @@ impl Repository {
         ))
     }
 
-    async fn put_wal_object(
-        &self,
-        key: &Key,
-        file: &Arc<PackedWal>,
-    ) -> Result<(), RepositoryError> {
+    async fn put_wal_object(&self, key: &Key, file: &PackedWal) -> Result<(), RepositoryError> {
         self.permits(Operation::Write)?;
-        if file.len_bytes() > PAYLOAD_MAX_BYTES {
-            let cause = FormatError::TooLarge {
-                what: WHAT,
-                limit_bytes: PAYLOAD_MAX_BYTES,
-            };
-            return Err(RepositoryError::object(key, cause));
+        let sealed = file.sealed(self.keys().clone(), key, self.random());
+        let put = self.store().put_parts(key, &sealed, Put::New).await;
+        match file.failure() {
+            Some(cause) => Err(packed::unreadable(cause)),
+            None => Ok(put?),
         }
-        let (keys, name, salt) = (self.keys().clone(), key.to_string(), self.random());
-        let file = file.clone();
-        let sealing = move || seal_packed(&keys, ObjectType::Wal, &name, file.parts(), salt);
-        let sealed = pipeline::on_pool(sealing).await;
-        Ok(self.store().put(key, sealed.into(), Put::New).await?)
     }
 
     async fn get_wal_object(&self, key: &Key) -> Result<Option<Bytes>, RepositoryError> {
@@ -271,7 +258,7 @@ impl Repository {
             got => got?,
         };
         let (keys, name) = (self.keys().clone(), key.to_string());
-        let opening = move || open(&keys, ObjectType::Wal, &name, &sealed);
+        let opening = move || open_parts(&keys, &name, &sealed);
         // Not on the pool: its threads may be the ones that wait for this, as readers of what they store.
         let opened = pipeline::on_thread("open WAL", opening).await?;
         let bytes = opened.map_err(|cause| RepositoryError::object(key, cause))?;

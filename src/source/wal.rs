@@ -37,6 +37,7 @@ pub struct OpenWal {
     pub len_bytes: u64,
     path: PathBuf,
     reader: io::Chain<io::Cursor<Vec<u8>>, File>,
+    read_bytes: u64,
 }
 
 /// Why a file can not be taken.
@@ -78,7 +79,6 @@ pub fn read(path: &Path) -> Result<WalFile, WalFileError> {
     let mut bytes = Vec::with_capacity(usize::try_from(open.len_bytes).unwrap_or(0) + 1);
     let read = open.read_to_end(&mut bytes);
     read.map_err(|cause| read_failed(path, cause))?;
-    open.check_len(bytes.len() as u64)?;
     Ok(WalFile {
         name: open.name,
         cluster: open.cluster,
@@ -122,6 +122,7 @@ pub fn open(path: &Path) -> Result<OpenWal, WalFileError> {
         len_bytes,
         path: path.to_path_buf(),
         reader: io::Cursor::new(begin).chain(file),
+        read_bytes: 0,
     })
 }
 
@@ -132,20 +133,17 @@ fn read_failed(path: &Path, cause: io::Error) -> WalFileError {
     }
 }
 
-impl OpenWal {
-    /// Refuses it when another length was read than it had.
-    pub fn check_len(&self, len: u64) -> Result<(), WalFileError> {
-        let path = self.path.clone();
-        match len == self.len_bytes {
-            true => Ok(()),
-            false => Err(WalFileError::Length { path, len }),
-        }
-    }
-}
-
 impl Read for OpenWal {
+    /// It is an error when there is more or less of it than there was when it was opened.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.reader.read(buffer)
+        let len = self.reader.read(buffer)?;
+        self.read_bytes += len as u64;
+        let is_end = len == 0 && !buffer.is_empty();
+        if self.read_bytes > self.len_bytes || is_end && self.read_bytes < self.len_bytes {
+            let (path, len) = (self.path.clone(), self.read_bytes);
+            return Err(io::Error::other(WalFileError::Length { path, len }));
+        }
+        Ok(len)
     }
 }
 

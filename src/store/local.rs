@@ -2,11 +2,11 @@
 //! syncs it, renames it without replacing, and syncs the directory, so that a put that returned
 //! survives a power cut and a crashed one leaves nothing that a listing shows.
 
-mod direct;
+mod bodies;
 mod durable;
 mod listing;
 
-use crate::store::{Backend, Doing, Key, Kind, Listing, Put, StoreError, is_part};
+use crate::store::{Backend, Doing, Key, Kind, Listing, Parts, Put, StoreError, is_part};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
@@ -87,9 +87,19 @@ impl Backend for Local {
     fn put(&self, key: &Key, body: Bytes, how: Put) -> BoxFuture<'_, Result<(), StoreError>> {
         let key = key.clone();
         self.blocking(move |directory| {
-            directory
-                .put(&key, &body, how)
-                .map_err(|e| StoreError::from_io(Doing::Put, &key, &directory.location, e))
+            directory.put(&key, how, |file| bodies::write_all(file, &body))
+        })
+    }
+
+    fn put_parts(
+        &self,
+        key: &Key,
+        parts: Parts,
+        how: Put,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        let key = key.clone();
+        self.blocking(move |directory| {
+            directory.put(&key, how, |file| bodies::write_parts(file, parts))
         })
     }
 
@@ -150,16 +160,32 @@ impl Directory {
         Ok(body.into())
     }
 
-    fn put(&self, key: &Key, body: &[u8], how: Put) -> io::Result<()> {
-        let path = self.path(key);
+    /// Writes the object that `write` puts into a file.
+    fn put(
+        &self,
+        key: &Key,
+        how: Put,
+        write: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> Result<(), StoreError> {
+        let put = self.put_file(&self.path(key), how, write);
+        put.map_err(|e| StoreError::from_io(Doing::Put, key, &self.location, e))
+    }
+
+    fn put_file(
+        &self,
+        path: &Path,
+        how: Put,
+        write: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> io::Result<()> {
         let folder = path.parent().unwrap_or(&self.root);
         self.make_folder(folder)?;
         if how == Put::New && path.symlink_metadata().is_ok() {
             return Err(self.is_there(folder));
         }
-        let temporary = self.temporary()?;
-        let named = write_synced(temporary.file, body)
-            .and_then(|()| give_name(&temporary.path, &path, how));
+        let mut temporary = self.temporary()?;
+        let named = write(&mut temporary.file)
+            .and_then(|()| temporary.file.sync_all())
+            .and_then(|()| give_name(&temporary.path, path, how));
         if let Err(e) = named {
             let _ = fs::remove_file(&temporary.path);
             return Err(match e.kind() {
@@ -261,11 +287,6 @@ impl Temporary {
             }
         }
     }
-}
-
-fn write_synced(mut file: File, body: &[u8]) -> io::Result<()> {
-    direct::write_all(&mut file, body)?;
-    file.sync_all()
 }
 
 /// Names the finished file. `NOREPLACE` makes the kernel decide which of several creators wins;

@@ -15,10 +15,10 @@ pub use handle::{Calls, Retries, Store};
 pub(crate) use key::is_part;
 pub use key::{Key, KeyError};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use std::{fmt::Debug, ops::Range};
+use std::{fmt::Debug, io, ops::Range};
 
 /// One implementation of a store. Every call may be repeated; a `put` that returned is durable.
 pub trait Backend: Debug + Send + Sync {
@@ -33,6 +33,22 @@ pub trait Backend: Debug + Send + Sync {
     /// Writes the whole object, atomically and durably. Of several creators with [`Put::New`] exactly
     /// one succeeds; the others get [`Kind::AlreadyExists`].
     fn put(&self, key: &Key, body: Bytes, how: Put) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Writes an object that is still being made, as [`Backend::put`] writes a whole one: nothing has the key
+    /// until all parts were there. Where a store can not write parts as they come, it waits for all.
+    fn put_parts(
+        &self,
+        key: &Key,
+        parts: Parts,
+        how: Put,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        let (key, location) = (key.clone(), self.location());
+        Box::pin(async move {
+            let whole = whole(parts).await;
+            let body = whole.map_err(|e| StoreError::from_io(Doing::Put, &key, &location, e))?;
+            self.put(&key, body, how).await
+        })
+    }
 
     /// Every object whose key starts with `prefix`. Objects written while it runs may be missing.
     fn list(&self, prefix: &str) -> BoxFuture<'_, Result<Listing, StoreError>>;
@@ -62,6 +78,26 @@ pub trait Backend: Debug + Send + Sync {
             }
         })
     }
+}
+
+/// An object that may still be in the making: its bytes in order, which are waited for. An error ends it.
+pub type Parts = Box<dyn Iterator<Item = io::Result<Bytes>> + Send>;
+
+/// Gives the same bytes whenever it is asked.
+pub type PartsOf = dyn Fn() -> Parts + Send + Sync;
+
+/// All bytes of an object, waited for where that is allowed.
+pub(crate) async fn whole(parts: Parts) -> io::Result<Bytes> {
+    let collecting = tokio::task::spawn_blocking(move || {
+        let mut all = BytesMut::new();
+        for part in parts {
+            all.extend_from_slice(&part?);
+        }
+        Ok(all.freeze())
+    });
+    collecting
+        .await
+        .unwrap_or_else(|e| Err(io::Error::other(e)))
 }
 
 /// How an object is written.

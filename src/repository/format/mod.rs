@@ -9,6 +9,7 @@ pub mod index;
 pub mod key;
 pub mod manifest;
 pub mod pack;
+pub mod parts;
 pub mod seal;
 pub mod tree;
 

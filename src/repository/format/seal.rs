@@ -4,7 +4,7 @@
 
 use crate::model::ids::hex;
 use crate::repository::format::FormatError;
-use crate::repository::format::aead::TAG_LEN;
+use crate::repository::format::aead::{SealingKey, TAG_LEN};
 use crate::repository::format::key::{Keys, Purpose};
 use crate::repository::format::manifest::{from_json, to_json};
 use crate::repository::format::wire::Reader;
@@ -14,7 +14,7 @@ use std::io::Read;
 
 const MAGIC: &[u8; 4] = b"CCBO";
 const VERSION: u8 = 1;
-const HEADER_LEN: usize = 40;
+pub(super) const HEADER_LEN: usize = 40;
 const LEVEL: i32 = 3;
 /// What a sealed object may decompress to.
 pub const PAYLOAD_MAX_BYTES: u64 = 256 << 20;
@@ -32,7 +32,7 @@ pub enum ObjectType {
     Run,
     /// What marks a backup as forgotten.
     Tomb,
-    /// A file of a database's log, as its server handed it over.
+    /// A file of a database's log, as its server handed it over: see [`parts`](crate::repository::format::parts).
     Wal,
 }
 
@@ -48,7 +48,7 @@ impl ObjectType {
         }
     }
 
-    fn what(self) -> &'static str {
+    pub(super) fn what(self) -> &'static str {
         match self {
             Self::Index => "index segment",
             Self::Manifest => "manifest",
@@ -75,10 +75,27 @@ pub fn seal(keys: &Keys, kind: ObjectType, name: &str, payload: &[u8], salt: [u8
         payload.len() as u64 <= PAYLOAD_MAX_BYTES,
         "what no reader would open must not be written"
     );
-    seal_packed(keys, kind, name, &[pack(payload, LEVEL)], salt)
+    let epoch = keys.keyring().epoch();
+    let mut out = header(kind, VERSION, epoch, &salt);
+    let aad = object_aad(&out, keys, name);
+    out.extend(pack(payload, LEVEL));
+    let key = object_key(keys, kind, epoch, &salt).expect("the keyring holds its own newest epoch");
+    let tag = key.seal([0; 12], &aad, &mut out[HEADER_LEN..]);
+    out.extend_from_slice(&tag);
+    out
 }
 
-/// Compresses a part of a payload, for [`seal_packed`].
+pub(super) fn header(kind: ObjectType, version: u8, epoch: u16, salt: &[u8; 32]) -> Vec<u8> {
+    [
+        &MAGIC[..],
+        &[kind.code(), version],
+        &epoch.to_le_bytes(),
+        salt,
+    ]
+    .concat()
+}
+
+/// Compresses a payload, or a part of one.
 pub fn pack(part: &[u8], level: i32) -> Vec<u8> {
     Packer::new(level).pack(part)
 }
@@ -100,32 +117,6 @@ impl Packer {
     }
 }
 
-/// Seals a payload that was compressed before, in one part or several: so that long ones can be compressed on
-/// several cores. The whole payload may not be longer than [`PAYLOAD_MAX_BYTES`].
-pub fn seal_packed(
-    keys: &Keys,
-    kind: ObjectType,
-    name: &str,
-    parts: &[Vec<u8>],
-    salt: [u8; 32],
-) -> Vec<u8> {
-    let epoch = keys.keyring().epoch();
-    let len: usize = parts.iter().map(Vec::len).sum();
-    let mut out = Vec::with_capacity(HEADER_LEN + len + TAG_LEN);
-    out.extend_from_slice(MAGIC);
-    out.extend_from_slice(&[kind.code(), VERSION]);
-    out.extend_from_slice(&epoch.to_le_bytes());
-    out.extend_from_slice(&salt);
-    let aad = object_aad(&out, keys, name);
-    for part in parts {
-        out.extend_from_slice(part);
-    }
-    let key = object_key(keys, kind, epoch, &salt).expect("the keyring holds its own newest epoch");
-    let tag = key.seal([0; 12], &aad, &mut out[HEADER_LEN..]);
-    out.extend_from_slice(&tag);
-    out
-}
-
 /// Opens the object that was found under `name`, and returns its payload.
 pub fn open(
     keys: &Keys,
@@ -135,16 +126,7 @@ pub fn open(
 ) -> Result<Vec<u8>, FormatError> {
     let what = kind.what();
     let mut reader = Reader::new(object, what);
-    if reader.take(4)? != MAGIC || reader.u8()? != kind.code() {
-        return Err(FormatError::Foreign(what));
-    }
-    let version = reader.u8()?;
-    if version != VERSION {
-        let (found, known) = (u32::from(version), u32::from(VERSION));
-        return Err(FormatError::Version { what, found, known });
-    }
-    let epoch = reader.u16()?;
-    let salt = reader.array()?;
+    let (epoch, salt) = salt_of(kind, VERSION, &mut reader)?;
     let mut sealed = reader.rest().to_vec();
     if sealed.len() < TAG_LEN {
         return Err(FormatError::Truncated(what));
@@ -159,17 +141,35 @@ pub fn open(
     unpack(what, packed, PAYLOAD_MAX_BYTES)
 }
 
-fn object_key(
+/// Reads the header: which epoch's key, and the salt.
+pub(super) fn salt_of(
+    kind: ObjectType,
+    known: u8,
+    reader: &mut Reader<'_>,
+) -> Result<(u16, [u8; 32]), FormatError> {
+    let what = kind.what();
+    if reader.take(4)? != MAGIC || reader.u8()? != kind.code() {
+        return Err(FormatError::Foreign(what));
+    }
+    let version = reader.u8()?;
+    if version != known {
+        let (found, known) = (u32::from(version), u32::from(known));
+        return Err(FormatError::Version { what, found, known });
+    }
+    Ok((reader.u16()?, reader.array()?))
+}
+
+pub(super) fn object_key(
     keys: &Keys,
     kind: ObjectType,
     epoch: u16,
     salt: &[u8; 32],
-) -> Result<crate::repository::format::aead::SealingKey, FormatError> {
+) -> Result<SealingKey, FormatError> {
     let info: [&[u8]; 3] = [b"ccb/v1/obj", &keys.repo_id().0, &[kind.code()]];
     keys.sealing_key(kind.what(), (kind.purpose(), epoch), salt, &info)
 }
 
-fn object_aad(header: &[u8], keys: &Keys, name: &str) -> Vec<u8> {
+pub(super) fn object_aad(header: &[u8], keys: &Keys, name: &str) -> Vec<u8> {
     [header, &keys.repo_id().0, name.as_bytes()].concat()
 }
 

@@ -1,13 +1,20 @@
-//! A file on its way to a repository: compressed part by part while it is read, on all cores, so that a server
-//! waits no longer than it must and no more than a few parts are in memory as they were.
+//! A file on its way to a repository: read and compressed part by part, on all cores, while what is ready is
+//! stored already, so that a server waits no longer than it must.
 
+use crate::repository::RepositoryError;
 use crate::repository::format::FormatError;
-use crate::repository::format::seal::{Packer, unpack};
+use crate::repository::format::key::Keys;
+use crate::repository::format::parts::PartSealer;
+use crate::repository::format::seal::{PAYLOAD_MAX_BYTES, Packer, unpack};
 use crate::repository::pipeline;
+use crate::repository::writer::fill;
+use crate::store::{Key, Parts};
+use bytes::Bytes;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, Read};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// zstd's level: a server waits for every push, and a WAL backup compresses anew what it takes over. -3 takes half
 /// the time of 1, and more room until then.
@@ -16,71 +23,121 @@ const LEVEL: i32 = -3;
 const PART_LEN_BYTES: usize = 512 << 10;
 /// Parts that are read ahead of those that are compressed.
 const AHEAD: usize = 3;
-const WHAT: &str = "WAL file";
+pub(super) const WHAT: &str = "WAL file";
 
 thread_local! {
     static PACKER: RefCell<Packer> = RefCell::new(Packer::new(LEVEL));
 }
 
-/// A compressed file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PackedWal {
-    parts: Vec<Vec<u8>>,
-    len_bytes: u64,
+/// A file whose parts are there or still to come.
+#[derive(Clone)]
+pub struct PackedWal(Arc<Mutex<Taken>>);
+
+/// What has come so far.
+struct Taken {
+    parts: Vec<Bytes>,
+    coming: Receiver<io::Result<Vec<u8>>>,
+    failure: Option<Arc<io::Error>>,
 }
 
 impl PackedWal {
-    /// Reads all of `from`, and waits for it and for the pool.
-    pub fn read(mut from: impl Read) -> io::Result<Self> {
-        let mut packing: VecDeque<Receiver<Packing>> = VecDeque::new();
-        // Memory that the system hands out anew costs more time than what is read into it.
-        let mut spare: Vec<Vec<u8>> = Vec::new();
-        let mut packed = Self {
-            parts: Vec::new(),
-            len_bytes: 0,
+    /// Starts to read all of `from`, on a thread of its own.
+    pub fn start(from: impl Read + Send + 'static) -> Self {
+        let (done, coming) = channel();
+        let to = done.clone();
+        let read = move || {
+            if let Err(e) = read_all(from, &to) {
+                // Whoever wanted it may have given up.
+                let _ = to.send(Err(e));
+            }
         };
-        loop {
-            let mut part = spare.pop().unwrap_or_else(|| vec![0; PART_LEN_BYTES]);
-            let len = fill(&mut from, &mut part)?;
-            let is_last = len < PART_LEN_BYTES;
-            packed.len_bytes += len as u64;
-            if len > 0 {
-                packing.push_back(pipeline::start(move || Packing {
-                    packed: PACKER.with_borrow_mut(|packer| packer.pack(&part[..len])),
-                    part,
-                }));
-            }
-            while packing.len() > if is_last { 0 } else { AHEAD } {
-                if let Some(done) = take_first(&mut packing)? {
-                    packed.parts.push(done.packed);
-                    spare.push(done.part);
-                }
-            }
-            if is_last {
-                return Ok(packed);
-            }
+        let reading = std::thread::Builder::new().name("read WAL".to_owned());
+        if let Err(e) = reading.spawn(read) {
+            let _ = done.send(Err(e));
         }
+        Self::of_parts(coming)
     }
 
     /// A file that is in memory.
     pub fn of(bytes: &[u8]) -> Self {
-        Self::read(bytes).expect("memory can be read, and the pool lives as long as the process")
+        let (to, coming) = channel();
+        if let Err(e) = read_all(bytes, &to) {
+            let _ = to.send(Err(e));
+        }
+        Self::of_parts(coming)
     }
 
-    /// How long the file is.
-    pub fn len_bytes(&self) -> u64 {
-        self.len_bytes
+    fn of_parts(coming: Receiver<io::Result<Vec<u8>>>) -> Self {
+        Self(Arc::new(Mutex::new(Taken {
+            parts: Vec::new(),
+            coming,
+            failure: None,
+        })))
     }
 
-    pub(super) fn parts(&self) -> &[Vec<u8>] {
-        &self.parts
+    /// Part `number`, waited for; none after the last one.
+    fn part(&self, number: usize) -> io::Result<Option<Bytes>> {
+        let mut taken = self.taken();
+        while taken.parts.len() <= number {
+            if let Some(failure) = &taken.failure {
+                return Err(io::Error::other(failure.clone()));
+            }
+            match taken.coming.recv() {
+                Ok(Ok(part)) => taken.parts.push(part.into()),
+                Ok(Err(e)) => taken.failure = Some(Arc::new(e)),
+                Err(_) => return Ok(None),
+            }
+        }
+        Ok(taken.parts.get(number).cloned())
     }
 
-    /// Whether the file is these bytes.
-    pub(super) fn is(&self, bytes: &[u8]) -> Result<bool, FormatError> {
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why the file could not be read, if it could not.
+    pub(super) fn failure(&self) -> Option<Arc<io::Error>> {
+        self.taken().failure.clone()
+    }
+
+    /// Seals it as the object `key`, part by part. Whoever asks again gets the same bytes.
+    pub(super) fn sealed(
+        &self,
+        keys: Arc<Keys>,
+        key: &Key,
+        salt: [u8; 32],
+    ) -> impl Fn() -> Parts + Send + Sync + 'static {
+        let (file, name) = (self.clone(), key.to_string());
+        move || {
+            let mut sealer = Some(PartSealer::new(&keys, &name, salt));
+            let file = file.clone();
+            let mut numbers = 0..;
+            Box::new(std::iter::from_fn(move || {
+                let mut sealing = sealer.take()?;
+                match file.part(numbers.next()?) {
+                    Err(e) => Some(Err(e)),
+                    Ok(None) => Some(Ok(sealing.end().into())),
+                    Ok(Some(part)) => {
+                        let sealed = sealing.part(&part);
+                        sealer = Some(sealing);
+                        Some(Ok(sealed.into()))
+                    }
+                }
+            }))
+        }
+    }
+
+    /// Whether the file is these bytes. Waits for it.
+    pub(super) fn is(&self, bytes: &[u8]) -> Result<bool, RepositoryError> {
         let mut rest = bytes;
-        for part in &self.parts {
-            let part = unpack(WHAT, part, PART_LEN_BYTES as u64)?;
+        for number in 0.. {
+            let part = self.part(number).map_err(|e| unreadable(Arc::new(e)))?;
+            let Some(part) = part else { break };
+            let part = unpack(WHAT, &part, PART_LEN_BYTES as u64);
+            let part = part.map_err(|cause| RepositoryError::Encode {
+                what: WHAT.to_owned(),
+                cause,
+            })?;
             match rest.strip_prefix(part.as_slice()) {
                 Some(after) => rest = after,
                 None => return Ok(false),
@@ -90,28 +147,53 @@ impl PackedWal {
     }
 }
 
-/// Reads until `part` is full or `from` ends, in as few steps as it gives; how much there was.
-fn fill(from: &mut impl Read, part: &mut [u8]) -> io::Result<usize> {
-    let mut len = 0;
-    while len < part.len() {
-        match from.read(&mut part[len..]) {
-            Ok(0) => break,
-            Ok(more) => len += more,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
+pub(super) fn unreadable(cause: Arc<io::Error>) -> RepositoryError {
+    let name = WHAT.to_owned();
+    RepositoryError::Stream { name, cause }
+}
+
+/// Hands over the parts in order, each as soon as it is compressed.
+fn read_all(mut from: impl Read, to: &Sender<io::Result<Vec<u8>>>) -> io::Result<()> {
+    let mut packing: VecDeque<Receiver<Packing>> = VecDeque::new();
+    // Memory that the system hands out anew costs more time than what is read into it.
+    let mut spare: Vec<Vec<u8>> = Vec::new();
+    let mut len_bytes = 0;
+    loop {
+        let mut part = spare.pop().unwrap_or_else(|| vec![0; PART_LEN_BYTES]);
+        let len = fill(&mut from, &mut part)?;
+        let is_last = len < PART_LEN_BYTES;
+        len_bytes += len as u64;
+        if len_bytes > PAYLOAD_MAX_BYTES {
+            return Err(io::Error::other(FormatError::TooLarge {
+                what: WHAT,
+                limit_bytes: PAYLOAD_MAX_BYTES,
+            }));
+        }
+        if len > 0 {
+            packing.push_back(pipeline::start(move || Packing {
+                packed: PACKER.with_borrow_mut(|packer| packer.pack(&part[..len])),
+                part,
+            }));
+        }
+        while packing.len() > if is_last { 0 } else { AHEAD } {
+            let first = packing.pop_front().map(|part| part.recv());
+            let ended = |_| io::Error::other("the work was given up");
+            let Some(done) = first.transpose().map_err(ended)? else {
+                break;
+            };
+            spare.push(done.part);
+            if to.send(Ok(done.packed)).is_err() {
+                return Ok(());
+            }
+        }
+        if is_last {
+            return Ok(());
         }
     }
-    Ok(len)
 }
 
 /// A part that was compressed, and the memory that it was read into.
 struct Packing {
     packed: Vec<u8>,
     part: Vec<u8>,
-}
-
-fn take_first(packing: &mut VecDeque<Receiver<Packing>>) -> io::Result<Option<Packing>> {
-    let first = packing.pop_front().map(|part| part.recv());
-    let ended = |_| io::Error::other("the work was given up");
-    first.transpose().map_err(ended)
 }

@@ -7,6 +7,7 @@ mod files;
 mod tree;
 pub(crate) mod uploads;
 
+pub(crate) use cut::fill;
 pub(crate) use tree::{Order, Walk, write_tree};
 
 use crate::model::ids::{BlobId, Digest};

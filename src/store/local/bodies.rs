@@ -1,8 +1,10 @@
-//! Writes long bodies past the page cache, where the file system can: what a backup writes is not read again
-//! soon, copying it there costs a third of the CPU time of a backup of media, and it would push out what
-//! other programs have there. Never decides when bytes are durable: whoever calls it syncs the file.
+//! Gets bodies into files. Long ones go past the page cache, where the file system can: what a backup writes is
+//! not read again soon, copying it there costs a third of the CPU time of a backup of media, and it would push
+//! out what other programs have there. Those that somebody waits for go through it, part by part while they are
+//! made. Never decides when bytes are durable: whoever calls it syncs the file.
 
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use crate::store::Parts;
+use rustix::fs::{Advice, OFlags, fadvise, fcntl_getfl, fcntl_setfl};
 use std::fs::File;
 use std::io::{self, Write};
 
@@ -20,6 +22,20 @@ pub(super) fn write_all(file: &mut File, body: &[u8]) -> io::Result<()> {
         false => write_blocks(file, body)?,
     };
     file.write_all(&body[written..])
+}
+
+/// Writes parts as they come, and has each on its way to the disk while the next one is made: there is less to
+/// wait for at the end.
+pub(super) fn write_parts(file: &mut File, parts: Parts) -> io::Result<()> {
+    let mut len = 0;
+    for part in parts {
+        let part = part?;
+        file.write_all(&part)?;
+        // A file system that knows no advice writes when it is synced.
+        let _ = fadvise(&*file, len, None, Advice::DontNeed);
+        len += part.len() as u64;
+    }
+    Ok(())
 }
 
 /// Writes whole blocks directly, as many as there are or the file system takes. Leaves the file as it was opened.
@@ -54,7 +70,7 @@ fn write_blocks(file: &mut File, body: &[u8]) -> io::Result<usize> {
 
 #[cfg(test)]
 mod tests {
-    use crate::store::local::direct::{ALIGNMENT, LEN_MIN_BYTES, STEP_BYTES, write_all};
+    use crate::store::local::bodies::{ALIGNMENT, LEN_MIN_BYTES, STEP_BYTES, write_all};
     use std::fs::{self, File};
 
     #[test]
