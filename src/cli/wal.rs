@@ -117,9 +117,14 @@ async fn push(job: &Job, path: &Path) -> Result<Exit, Trouble> {
     let packed = PackedWal::start(file);
     let repository = job.open(destination).await;
     let repository = repository.map_err(|trouble| not_archived(trouble.exit, trouble.message))?;
-    let failed_there = |e: RepositoryError| {
-        let why = format!("destination.{destination}: {}", chain(&e));
-        not_archived(exit_of(&e), why)
+    let failed_there = |e: RepositoryError| match e {
+        RepositoryError::Stream { cause, .. } => {
+            not_archived(Exit::Error, format!("read it: {}", chain(&*cause)))
+        }
+        e => not_archived(
+            exit_of(&e),
+            format!("destination.{destination}: {}", chain(&e)),
+        ),
     };
     let prepared = prepare(&repository, component, path, (&name, cluster)).await;
     prepared.map_err(&failed_there)?;

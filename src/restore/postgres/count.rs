@@ -28,9 +28,12 @@ fn rows_within(
 ) -> Result<BTreeMap<String, u64>, PostgresError> {
     let tables = facts::tables(connection)?;
     // A program that restores goes through them by name and locks the one it is at: from the end it is met once.
+    // The very last one may have rows to come.
     let named = tables.iter().rev();
     let named = named.map(|table| (table_name(&table.schema, &table.name), table));
-    let wanted: Vec<_> = named.filter(|(name, _)| wants(name)).collect();
+    let mut wanted: Vec<_> = named.filter(|(name, _)| wants(name)).collect();
+    let first = wanted.len().min(1);
+    wanted.rotate_left(first);
     let questions: Vec<String> = wanted
         .iter()
         .map(|(_, table)| {

@@ -2,6 +2,7 @@
 //! the grace.
 
 use crate::repository::given::{draft, files, memory, noise, repository, walk, write};
+use crate::support::captured::chain;
 use ccb::model::ids::ComponentName;
 use ccb::model::strategy::Method;
 use ccb::model::units::{Percent, Period};
@@ -14,6 +15,7 @@ use ccb::store::memory::Fault;
 use ccb::store::{Doing, Kind};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
+use std::io::{self, Read};
 
 const SYSTEM: SystemId = SystemId(7_001);
 
@@ -105,6 +107,31 @@ async fn a_file_is_kept_once_and_comes_back_as_it_was() {
         .unwrap();
     assert_eq!(absent, None);
     assert_eq!(names(&repository).await, [FIRST]);
+}
+
+#[tokio::test]
+async fn a_file_that_can_not_be_read_to_its_end_is_not_kept() {
+    let backend = memory();
+    let repository = repository(&backend).await;
+    let bytes = noise("segment", 3 << 20);
+    let cut = io::Cursor::new(bytes.clone()).take(2 << 20);
+    let broken = cut.chain(Broken);
+    let put = repository
+        .put_wal(&component(), SYSTEM, &name(FIRST), PackedWal::start(broken))
+        .await;
+    let said = chain(&put.unwrap_err());
+    assert!(said.contains("the disk is worn out"), "{said}");
+    assert!(names(&repository).await.is_empty());
+    assert_eq!(hand_over(&repository, FIRST, bytes).await, WalPut::New);
+}
+
+/// A file on a bad disk.
+struct Broken;
+
+impl Read for Broken {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::Error::other("the disk is worn out"))
+    }
 }
 
 #[tokio::test]

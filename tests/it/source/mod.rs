@@ -6,3 +6,4 @@ mod files_hostile;
 pub(crate) mod postgres;
 mod program;
 pub(crate) mod redis;
+mod wal;

@@ -1,19 +1,21 @@
 //! What every backend promises, run against each of them.
 
 use crate::store::{key, s3, sftp};
+use crate::support::captured::chain;
 use crate::support::ceph::{OWNER, ceph, secret};
 use crate::support::s3::Server;
 use crate::support::ssh;
 use bytes::Bytes;
 use ccb::store::s3::S3;
 use ccb::store::sftp::Sftp;
-use ccb::store::{Backend, Kind, Put, local::Local, memory::Memory};
-use std::{collections::BTreeSet, sync::Arc};
+use ccb::store::{Backend, Kind, Parts, Put, local::Local, memory::Memory};
+use std::{collections::BTreeSet, io, sync::Arc};
 
 /// Runs the suite against an empty store.
 async fn conforms(backend: Arc<dyn Backend>) {
     reads_back_what_was_written(&*backend).await;
     new_never_replaces(&*backend).await;
+    parts_become_one_object_or_nothing(&*backend).await;
     ranges_are_exact_or_refused(&*backend).await;
     deleting_twice_is_fine(&*backend).await;
     lists_by_prefix_in_order(&*backend).await;
@@ -62,6 +64,28 @@ async fn new_never_replaces(backend: &dyn Backend) {
         .await
         .unwrap();
     assert_eq!(backend.get(&key("one"), None).await.unwrap(), second);
+}
+
+async fn parts_become_one_object_or_nothing(backend: &dyn Backend) {
+    let name = key("in/parts");
+    let parts = |broken: bool| -> Parts {
+        let whole = [Bytes::from(vec![7; 3 << 20]), Bytes::from_static(b"end")];
+        let error = broken.then(|| Err(io::Error::other("it has changed")));
+        Box::new(whole.into_iter().map(Ok).chain(error))
+    };
+    let failed = backend.put_parts(&name, parts(true), Put::New).await;
+    let words = chain(&failed.unwrap_err());
+    assert!(words.contains("it has changed"), "{words}");
+    assert_eq!(backend.list("in/").await.unwrap().objects, []);
+    let written = backend.put_parts(&name, parts(false), Put::New).await;
+    written.unwrap();
+    let refused = backend.put_parts(&name, parts(false), Put::New).await;
+    assert_eq!(refused.unwrap_err().kind, Kind::AlreadyExists);
+    let there = backend.get(&name, None).await.unwrap();
+    assert_eq!(
+        (there.len(), &there[3 << 20..]),
+        ((3 << 20) + 3, &b"end"[..])
+    );
 }
 
 async fn ranges_are_exact_or_refused(backend: &dyn Backend) {

@@ -2,10 +2,16 @@
 
 use bytes::Bytes;
 use ccb::store::{
-    Doing, Key, Kind, Put, Retries, Store,
+    Doing, Key, Kind, Parts, Put, Retries, Store,
     memory::{Fault, Memory},
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 fn store_with(hook: impl FnMut(u64, Doing, &str) -> Fault + Send + 'static) -> (Memory, Store) {
     let memory = Memory::new("2026-01-01T00:00:00Z".parse().unwrap());
@@ -74,6 +80,37 @@ async fn a_put_whose_answer_was_lost_succeeds_when_its_own_bytes_are_there() {
         .put(&key(), Bytes::from_static(b"mine"), Put::New)
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn an_object_in_the_making_is_written_again_as_it_was() {
+    let asked = Arc::new(AtomicU32::new(0));
+    let counted = asked.clone();
+    let mine = move || -> Parts {
+        counted.fetch_add(1, Relaxed);
+        Box::new(["mi", "ne"].into_iter().map(|part| Ok(Bytes::from(part))))
+    };
+    let lost = |n, _, _: &str| {
+        if n == 1 {
+            Fault::LoseAnswer
+        } else {
+            Fault::None
+        }
+    };
+    let (memory, store) = store_with(lost);
+    store.put_parts(&key(), &mine, Put::New).await.unwrap();
+    // Written, written again, and held against what is there.
+    assert_eq!(asked.load(Relaxed), 3);
+    memory.set_hook(Box::new(|_, _, _| Fault::None));
+    assert_eq!(store.get(&key(), None).await.unwrap(), "mine");
+
+    let theirs = || -> Parts { Box::new([Ok(Bytes::from("theirs"))].into_iter()) };
+    memory.set_hook(Box::new(move |n, _, _| match n {
+        1 => Fault::Fail(Kind::Unreachable),
+        _ => Fault::None,
+    }));
+    let refused = store.put_parts(&key(), &theirs, Put::New).await;
+    assert_eq!(refused.unwrap_err().kind, Kind::AlreadyExists);
 }
 
 #[tokio::test]
