@@ -10,8 +10,8 @@ use crate::repository::format::seal::{
 };
 use crate::repository::format::wire::Reader;
 
-/// Of envelopes in parts; those in one piece have version 1.
-const VERSION: u8 = 2;
+/// The version of envelopes in parts.
+const VERSION: u8 = 1;
 const KIND: ObjectType = ObjectType::Wal;
 const PART: u32 = 0;
 const END: u32 = 1;
