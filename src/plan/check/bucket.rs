@@ -46,7 +46,22 @@ fn source(
         .map(|difference| differs(component, asked, difference))
         .collect();
     broken.extend(public(facts, bucket, at.child("bucket")));
+    if let Told::Silent(why) = &facts.public {
+        broken.push(unseen(
+            at.child("bucket"),
+            format!("whether everybody may read bucket {bucket} is not known: {why}"),
+        ));
+    }
     broken
+}
+
+fn unseen(address: Address, message: String) -> Broken {
+    Broken::new(
+        "CCB225",
+        address,
+        message,
+        "give the planner the right to read it: README, \"A bucket that keeps its own history\"",
+    )
 }
 
 fn differs(component: &Component, asked: &BucketSource, difference: &Difference) -> Broken {
@@ -54,12 +69,8 @@ fn differs(component: &Component, asked: &BucketSource, difference: &Difference)
     let address = change(&component.name, difference).address;
     let what = difference.path.last().copied().unwrap_or_default();
     if let Wanted::Unknown { why } = &difference.wanted {
-        return Broken::new(
-            "CCB225",
-            address,
-            format!("{what} of bucket {bucket} is not known: {why}"),
-            "give the planner the right to read it: README, \"A bucket that keeps its own history\"",
-        );
+        let message = format!("{what} of bucket {bucket} is not known: {why}");
+        return unseen(address, message);
     }
     let rule = match difference.path.first().copied() {
         Some("versioning") => "CCB216",

@@ -68,6 +68,11 @@ impl SettingsError {
         }
     }
 
+    /// Itself, when it is that a right is missing.
+    fn if_denied(self) -> Option<Self> {
+        matches!(&self, Self::Asked { kind, .. } if *kind == Kind::Denied).then_some(self)
+    }
+
     /// The error and what caused it, on one line.
     pub fn words(&self) -> String {
         let mut words = self.to_string();
@@ -342,7 +347,8 @@ fn text_of(document: &[u8], name: &str) -> Result<Option<String>, String> {
     Ok(found.map(|element| element.text.trim().to_owned()))
 }
 
-/// By what the bucket is open, as far as the server tells. Not every server knows every one of the three.
+/// By what the bucket is open, as far as the server tells. One that does not know policies or lists of rights is
+/// not open by them; one that does not let us see them may be.
 fn public(
     policy: Read<Option<Answer>>,
     acl: Read<Option<Answer>>,
@@ -353,8 +359,7 @@ fn public(
         let said = block.as_ref().map(|answer| text_of(&answer.body, what));
         matches!(said, Some(Ok(Some(yes))) if yes.eq_ignore_ascii_case("true"))
     };
-    let mut by = Vec::new();
-    let mut unknown = None;
+    let (mut by, mut hidden) = (Vec::new(), None);
     match policy {
         Ok(answer) => {
             let said = answer.map(|answer| text_of(&answer.body, "IsPublic"));
@@ -363,7 +368,7 @@ fn public(
                 by.push(PublicBy::Policy);
             }
         }
-        Err(error) => unknown = Some(error),
+        Err(error) => hidden = error.if_denied(),
     }
     match acl {
         Ok(answer) => {
@@ -374,12 +379,10 @@ fn public(
                 by.push(PublicBy::Acl);
             }
         }
-        Err(_) => {
-            // Neither is known.
-            if let Some(unknown) = unknown {
-                return Err(unknown);
-            }
-        }
+        Err(error) => hidden = hidden.or(error.if_denied()),
     }
-    Ok(by)
+    match hidden {
+        Some(error) if by.is_empty() => Err(error),
+        _ => Ok(by),
+    }
 }

@@ -285,6 +285,13 @@ fn servers_that_tell_little_are_understood() {
             "which takes the right s3:GetBucketVersioning",
         ),
         (
+            "policyStatus",
+            403,
+            denied,
+            "whether everybody may read bucket backups is not known",
+        ),
+        ("acl", 403, denied, "which takes the right s3:GetBucketAcl"),
+        (
             "replication",
             501,
             "<Error><Code>NotImplemented</Code></Error>",
