@@ -9,6 +9,7 @@
 
 pub mod apply;
 pub mod cli;
+pub mod export;
 pub mod model;
 pub mod notify;
 pub mod observe;

@@ -1,5 +1,6 @@
 //! Why a step failed, as a type inside and as a chain of words in the report.
 
+use crate::export::ExportError;
 use crate::model::ids::{BackupId, ComponentName, DestinationName};
 use crate::plan::report::{Failure, FailureKind};
 use crate::repository::{OpenError, RepositoryError};
@@ -73,6 +74,24 @@ pub enum StepError {
         #[source]
         cause: io::Error,
     },
+    #[error("export {what}")]
+    Export {
+        what: String,
+        #[source]
+        cause: ExportError,
+    },
+    #[error("remove the export `{key}`; it stays recorded, and the next export tries again")]
+    RemoveExport {
+        key: String,
+        #[source]
+        cause: ExportError,
+    },
+    #[error("read the key of {what}")]
+    ExportSecret {
+        what: String,
+        #[source]
+        cause: io::Error,
+    },
     #[error("{0}")]
     CheckFailed(String),
     #[error("{0}")]
@@ -109,7 +128,7 @@ pub enum StepError {
     #[error("the step that makes this backup left none")]
     NoBackupMade,
     #[error(
-        "this version of ccb can not {verb} `{component}`: its kind of source or export is planned, but not carried out"
+        "this version of ccb can not {verb} `{component}`: its kind of source is planned, but not carried out"
     )]
     NotInThisVersion {
         verb: &'static str,
@@ -144,7 +163,8 @@ impl StepError {
         match self {
             Self::CheckFailed(_) => FailureKind::Verification,
             Self::Locked { .. } | Self::MadeMeanwhile(_) => FailureKind::Locked,
-            Self::Secret { .. } => FailureKind::Key,
+            Self::Secret { .. } | Self::ExportSecret { .. } => FailureKind::Key,
+            Self::Export { cause, .. } | Self::RemoveExport { cause, .. } => of_export(cause),
             Self::NoRepository(_) | Self::BucketAway { .. } => FailureKind::Unreachable,
             Self::Looked { cause, .. } if cause.is_about_all() => FailureKind::Unreachable,
             Self::Open { cause, .. } => match cause {
@@ -159,5 +179,18 @@ impl StepError {
             },
             _ => FailureKind::Other,
         }
+    }
+}
+
+fn of_export(cause: &ExportError) -> FailureKind {
+    match cause {
+        ExportError::Store(e) | ExportError::Read(RepositoryError::Store(e))
+            if e.kind == Kind::Unreachable =>
+        {
+            FailureKind::Unreachable
+        }
+        ExportError::Read(error) if error.is_damage() => FailureKind::Verification,
+        ExportError::NoKey(_) => FailureKind::Key,
+        _ => FailureKind::Other,
     }
 }

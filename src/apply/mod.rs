@@ -8,6 +8,7 @@ mod capture;
 mod copy;
 mod destinations;
 mod error;
+mod export;
 mod forget;
 mod hands;
 mod hooks;
@@ -25,7 +26,7 @@ pub use walk::{Monitor, Quiet, run};
 use crate::plan::report::Done;
 use crate::plan::{Action, Step};
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, ready};
+use futures_util::future::BoxFuture;
 use std::sync::Arc;
 
 /// Does one step. `what` the step is about was decided by the plan; this only takes the right tool.
@@ -58,9 +59,6 @@ fn perform<'a>(
             ..
         } => bucket::configure(component, settings, hands).boxed(),
         Action::Inspect { component } => bucket::inspect(component, hands).boxed(),
-        Action::Export { component, .. } => {
-            let (verb, component) = (step.action.verb(), component.clone());
-            ready(Err(StepError::NotInThisVersion { verb, component })).boxed()
-        }
+        Action::Export { .. } => export::export(step, hands, monitor).boxed(),
     }
 }

@@ -3,7 +3,9 @@
 
 use crate::model::bucket::BucketSeen;
 use crate::model::ids::{BackupId, ComponentName, DestinationName, RepositoryId};
-use crate::model::records::{Annotation, Check, Evidence, Manifest, Note, RunRecord, Tomb};
+use crate::model::records::{
+    Annotation, Check, Evidence, ExportRecord, Manifest, Note, RunRecord, Tomb,
+};
 use crate::model::strategy::Cipher;
 use crate::model::wal::WalFacts;
 use jiff::Timestamp;
@@ -42,6 +44,10 @@ pub struct Holding {
     /// WAL that servers handed over, whether or not a backup has it too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub wal: Vec<WaitingWal>,
+    /// Copies that restore without ccb and are recorded here, sorted by when their backup was taken, then by
+    /// key. They may lie at another destination.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exports: Vec<ExportRecord>,
 }
 
 /// WAL of one component and cluster that `ccb wal push` left at a destination.
@@ -75,6 +81,7 @@ impl Holding {
             damaged: BTreeMap::new(),
             runs: Vec::new(),
             wal: Vec::new(),
+            exports: Vec::new(),
         }
     }
     /// The backup with that id.

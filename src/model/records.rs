@@ -5,7 +5,7 @@ use crate::model::ids::{
     Address, BackupId, BlobId, ComponentName, DestinationName, Digest, RunId, ScheduleName,
     SessionId, Tag,
 };
-use crate::model::strategy::Method;
+use crate::model::strategy::{Method, Tier};
 use crate::model::tree::{Node, RootFacts};
 use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -210,8 +210,6 @@ pub enum Note {
     },
     /// It was checked.
     Verified(Evidence),
-    /// A copy that needs no ccb was written.
-    Export(ExportRecord),
 }
 
 /// The result of one check of one backup.
@@ -262,13 +260,29 @@ impl Check {
     }
 }
 
-/// A copy that restores without ccb.
+/// A copy that restores without ccb, as it was written and read back. It outlives its backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExportRecord {
-    /// Name of the export in the plan file.
+    /// Version of this payload.
+    pub v: Version<1>,
+    /// What of.
+    pub component: ComponentName,
+    /// Of which backup.
+    pub backup: BackupId,
+    /// How that was made.
+    pub method: Method,
+    /// When it was taken.
+    pub started: Timestamp,
+    /// Name of the export in the plan file: `openssl`, `openssl dump`.
     pub name: String,
-    /// Where it was written.
-    pub location: String,
+    /// What it is kept as.
+    pub tiers: Vec<Tier>,
+    /// Where it is.
+    pub destination: DestinationName,
+    /// Its key there.
+    pub key: String,
+    /// When it was read back.
+    pub at: Timestamp,
     /// Its length.
     pub bytes: u64,
     /// BLAKE3 of its bytes.

@@ -20,7 +20,7 @@ pub use crate::model::strategy::destination::{
     Credentials, Destination, DestinationKind, Location, ObjectLock, Sse, SseMode,
 };
 pub use crate::model::strategy::encryption::{Cipher, Encryption, Kdf, SecretRef};
-pub use crate::model::strategy::export::{Export, ExportKeep, ExportKind};
+pub use crate::model::strategy::export::{Export, ExportKeep, ExportKind, RESERVED};
 pub use crate::model::strategy::notify::{Event, Notify, RunLog, Webhook};
 pub use crate::model::strategy::policy::{
     Level, Minimum, Policy, Preset, RestoreTestPolicy, Waiver,

@@ -97,6 +97,7 @@ fn from_holdings(holdings: Holdings, facts: RepositoryFacts) -> Holding {
         damaged,
         runs: holdings.runs,
         wal: Vec::new(),
+        exports: holdings.exports.into_iter().map(|e| e.record).collect(),
     }
 }
 

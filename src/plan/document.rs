@@ -154,8 +154,15 @@ pub enum Action {
         to: DestinationName,
         /// For what program.
         kind: ExportKind,
-        /// Object key at `to`, all placeholders filled but `{id}` of a backup not made yet.
+        /// Name of the export in its component: `openssl`, `openssl dump`.
+        name: String,
+        /// Object key at `to`, all placeholders filled but `{id}`.
         key: String,
+        /// What it is kept as.
+        tiers: Vec<Tier>,
+        /// Keys of earlier exports at `to` that go once this one was read back.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        removes: Vec<String>,
     },
     /// Set a source as the plan file says.
     Configure {
@@ -226,7 +233,19 @@ impl Action {
             } => {
                 format!("{} of {backup} at {destination}", check.as_str())
             }
-            Self::Export { kind, to, key, .. } => format!("{} {key} -> {to}", kind.as_str()),
+            Self::Export {
+                kind,
+                to,
+                key,
+                removes,
+                ..
+            } => {
+                let written = format!("{} {key} -> {to}", kind.as_str());
+                match removes.len() {
+                    0 => written,
+                    n => format!("{written}, and {n} of before removed"),
+                }
+            }
             Self::Configure { settings, .. } => {
                 let names: Vec<String> = settings.iter().map(|s| s.address.to_string()).collect();
                 names.join(", ")

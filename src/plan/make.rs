@@ -61,9 +61,7 @@ pub(crate) fn decide(world: &World, request: &Request) -> Result<Decided, Cycle>
         let (verdicts, made) = judge_and_back_up(world, view, &owed, &ready, &mut drafts);
         let of_view = made_of.entry(&view.spec.name).or_default();
         of_view.extend(made.iter().map(|made| made.draft));
-        for made in &made {
-            exports::draft_exports(world, view, made, &mut drafts);
-        }
+        exports::draft_exports(world, view, &verdicts, &made, &mut drafts);
         let proofs = checks::draft_checks(world, view, &made, &mut drafts);
         let run = Run {
             made: &made,

@@ -165,17 +165,19 @@ fn same(
                 component: a,
                 backup: backup_a,
                 to: to_a,
-                kind: kind_a,
+                name: name_a,
+                tiers: tiers_a,
                 ..
             },
             Action::Export {
                 component: b,
                 backup: backup_b,
                 to: to_b,
-                kind: kind_b,
+                name: name_b,
+                tiers: tiers_b,
                 ..
             },
-        ) => (a, to_a, kind_a) == (b, to_b, kind_b) && same_backup(*backup_a, *backup_b),
+        ) => (a, to_a, name_a, tiers_a) == (b, to_b, name_b, tiers_b) && same_backup(*backup_a, *backup_b),
         // What was set meanwhile needs no setting any more.
         (
             Action::Configure {

@@ -4,7 +4,7 @@
 use crate::model::ids::{BackupId, ComponentName, DestinationName, Digest, RunId, Tag};
 use crate::model::inventory::{Held, Inventory, RepositoryFacts, Trashed};
 use crate::model::records::{
-    Annotation, Evidence, Manifest, Note, RunRecord, Slot, StepOutcome, StepRecord, Tomb, Version,
+    Annotation, Evidence, ExportRecord, Manifest, Note, RunRecord, Slot, StepOutcome, StepRecord, Tomb, Version,
 };
 use crate::model::strategy::Method;
 use crate::plan::document::{Action, BackupRef, Step, StepId};
@@ -145,7 +145,45 @@ pub fn play(
             Action::Configure { component, .. } => {
                 inventory.sources.remove(component);
             }
-            Action::Export { .. } | Action::Inspect { .. } => {}
+            Action::Export {
+                component,
+                backup,
+                from,
+                to,
+                name,
+                key,
+                tiers,
+                removes,
+                ..
+            } => {
+                let lists = inventory.destinations.values_mut().map(|h| &mut h.exports);
+                lists.for_each(|exports| {
+                    exports.retain(|e| e.destination != *to || !removes.contains(&e.key));
+                });
+                let taken = id(backup).and_then(|id| {
+                    let held = inventory.destinations.get(from)?.backup(&id)?;
+                    Some((id, held.manifest.method, held.manifest.started))
+                });
+                if let (Some((backup, method, started)), Some(holding)) =
+                    (taken, inventory.destinations.get_mut(from))
+                {
+                    holding.exports.push(ExportRecord {
+                        v: Version,
+                        component: component.clone(),
+                        backup,
+                        method,
+                        started,
+                        name: name.clone(),
+                        tiers: tiers.clone(),
+                        destination: to.clone(),
+                        key: key.clone(),
+                        at,
+                        bytes: 0,
+                        digest: Digest([0; 32]),
+                    });
+                }
+            }
+            Action::Inspect { .. } => {}
         }
     }
 }

@@ -186,6 +186,5 @@ fn words(note: &Note) -> String {
             let outcome = if evidence.passed { "passed" } else { "failed" };
             format!("{outcome}: {}", evidence.message)
         }
-        Note::Export(export) => format!("exported to {}", export.location),
     }
 }

@@ -351,6 +351,15 @@ pub fn still_needed(saved: &Plan, fresh: &Plan) -> StillNeeded {
     plan.steps.retain(|step| runs.contains(&step.id));
     for step in &mut plan.steps {
         step.needs.retain(|need| runs.contains(need));
+        // An export is not more than itself: what it takes away stands in `saved`, or stays.
+        if let Action::Export { removes, .. } = &mut step.action {
+            let approved = pairs.get(&step.id).and_then(|id| saved.step(*id));
+            let approved = match approved.map(|step| &step.action) {
+                Some(Action::Export { removes, .. }) => removes.as_slice(),
+                _ => &[],
+            };
+            removes.retain(|key| approved.contains(key));
+        }
     }
     plan.summary = Summary::of(&plan.steps, &plan.held);
     StillNeeded {

@@ -284,6 +284,7 @@ fn exports(plan: &Plan, steps: &[&Step]) -> Vec<Line> {
             to,
             kind,
             key,
+            removes,
             ..
         } => Some(Line {
             what: format!(
@@ -292,6 +293,10 @@ fn exports(plan: &Plan, steps: &[&Step]) -> Vec<Line> {
                 kind.as_str()
             ),
             note: line(key),
+            details: removes
+                .iter()
+                .map(|key| format!("removes {} once it was read back", line(key)))
+                .collect(),
             ..Line::of(step)
         }),
         _ => None,

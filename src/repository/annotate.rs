@@ -1,10 +1,10 @@
-//! What is said after the fact: annotations on a backup, and the record of a run. Nothing that was said
-//! is ever changed; a later word counts.
+//! What is said after the fact: annotations on a backup, the record of a run, that of an export. Nothing that
+//! was said is ever changed; a later word counts.
 
 use crate::repository::format::config::Operation;
-use crate::repository::format::manifest::{Annotation, Payload, RunRecord};
+use crate::repository::format::manifest::{Annotation, ExportRecord, Payload, RunRecord};
 use crate::repository::format::seal::{ObjectType, seal};
-use crate::repository::{Repository, RepositoryError, layout};
+use crate::repository::{ListedExport, Repository, RepositoryError, layout};
 use crate::store::{Key, Kind, Put};
 
 impl Repository {
@@ -24,6 +24,20 @@ impl Repository {
             Err(RepositoryError::Store(e)) if e.kind == Kind::AlreadyExists => Ok(()),
             put => put,
         }
+    }
+
+    /// Records a copy that restores without ccb.
+    pub async fn record_export(&self, export: &ExportRecord) -> Result<(), RepositoryError> {
+        self.permits(Operation::Write)?;
+        let key = layout::noted(layout::EXPORTS, export.at, self.random());
+        self.put_sealed(ObjectType::Export, &key, &export.encode())
+            .await
+    }
+
+    /// Takes the record of an export away, which must be gone itself.
+    pub async fn drop_export(&self, export: &ListedExport) -> Result<(), RepositoryError> {
+        self.permits(Operation::Remove)?;
+        Ok(self.store().delete(&export.key).await?)
     }
 
     pub(crate) async fn put_sealed(

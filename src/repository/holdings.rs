@@ -5,7 +5,9 @@
 use crate::model::ids::BackupId;
 use crate::repository::cache::Payloads;
 use crate::repository::format::FormatError;
-use crate::repository::format::manifest::{Annotation, Manifest, Payload, RunRecord, Tomb};
+use crate::repository::format::manifest::{
+    Annotation, ExportRecord, Manifest, Payload, RunRecord, Tomb,
+};
 use crate::repository::format::seal::{ObjectType, open};
 use crate::repository::lease::Pin;
 use crate::repository::{Repository, RepositoryError, layout, pipeline};
@@ -34,6 +36,8 @@ pub struct Holdings {
     pub damaged: Vec<DamagedObject>,
     /// The latest runs, newest first.
     pub runs: Vec<RunRecord>,
+    /// Copies that restore without ccb, by when their backup was taken, then by key.
+    pub exports: Vec<ListedExport>,
     /// The store's clock.
     pub server_time: Timestamp,
 }
@@ -49,6 +53,15 @@ pub struct ListedBackup {
     pub committed: Timestamp,
     /// What was said of it since, oldest first.
     pub annotations: Vec<Annotation>,
+}
+
+/// A record of a copy that restores without ccb.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedExport {
+    /// Where the record is.
+    pub key: Key,
+    /// What it says.
+    pub record: ExportRecord,
 }
 
 /// A backup in the trash.
@@ -92,10 +105,13 @@ impl Repository {
                     store.list(layout::TOMBS).await?,
                 ))
             },
-            try_join(store.list(layout::ANNOTATIONS), store.list(layout::RUNS)),
+            try_join(
+                store.list(layout::ANNOTATIONS),
+                try_join(store.list(layout::RUNS), store.list(layout::EXPORTS)),
+            ),
         );
         let (looked, cached) = join(looked, self.cached()).await;
-        let ((backups, tombs), (annotations, runs)) = looked?;
+        let ((backups, tombs), (annotations, (runs, exports))) = looked?;
         let mut backups = backups.objects;
         backups.retain(|meta| !meta.key.as_str().starts_with(layout::REPACKS));
         let mut runs: Vec<Meta> = runs.objects;
@@ -106,6 +122,7 @@ impl Repository {
             (ObjectType::Tomb, tombs.objects),
             (ObjectType::Annotation, annotations.objects),
             (ObjectType::Run, runs),
+            (ObjectType::Export, exports.objects),
         ];
         let server_time = tombs.server_time;
         let wanted = groups
@@ -208,6 +225,7 @@ enum Item {
     Tomb(Tomb),
     Annotation(Annotation),
     Run(RunRecord),
+    Export(ExportRecord),
 }
 
 fn assemble(
@@ -217,7 +235,7 @@ fn assemble(
 ) -> Holdings {
     let mut annotations: BTreeMap<BackupId, Vec<(Timestamp, Annotation)>> = BTreeMap::new();
     let mut tombs = BTreeMap::new();
-    let (mut listed, mut runs) = (Vec::new(), Vec::new());
+    let (mut listed, mut runs, mut exports) = (Vec::new(), Vec::new(), Vec::new());
     for (item, meta) in pipeline::map_in_order(payloads, |one| (parse(&one), one.wanted.meta)) {
         match item {
             Ok(Item::Manifest(manifest)) => listed.push((meta, *manifest)),
@@ -233,6 +251,10 @@ fn assemble(
                     .push((meta.modified, annotation));
             }
             Ok(Item::Run(run)) => runs.push(run),
+            Ok(Item::Export(record)) => exports.push(ListedExport {
+                key: meta.key,
+                record,
+            }),
             Err(cause) => damaged.push(DamagedObject {
                 key: meta.key,
                 cause,
@@ -280,11 +302,16 @@ fn assemble(
         }
     }
     damaged.sort_by(|a, b| a.key.cmp(&b.key));
+    exports.sort_by(|a, b| {
+        let order = |export: &ListedExport| (export.record.started, export.key.clone());
+        order(a).cmp(&order(b))
+    });
     Holdings {
         backups,
         trashed,
         damaged,
         runs,
+        exports,
         server_time,
     }
 }
@@ -316,6 +343,7 @@ fn parse(fetched: &Fetched) -> Result<Item, FormatError> {
             Ok(Item::Annotation(annotation))
         }
         ObjectType::Run => RunRecord::decode(payload).map(Item::Run),
+        ObjectType::Export => ExportRecord::decode(payload).map(Item::Export),
         ObjectType::Index => misplaced("index segment"),
         ObjectType::Wal => misplaced("WAL file"),
     }

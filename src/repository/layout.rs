@@ -22,6 +22,7 @@ pub(crate) const CHECKS: &str = "checks/";
 pub(crate) const REPACKS: &str = "backups/_repack/";
 pub(crate) const LOCKS: &str = "locks/";
 pub(crate) const WAL: &str = "wal/";
+pub(crate) const EXPORTS: &str = "exports/";
 
 /// What stands under the key of a backup whose session was ended by a prune.
 pub(crate) const REVOKED: &[u8] = b"REVOKED\n";
@@ -239,6 +240,32 @@ mod tests {
             assert_eq!(SlotName::parse(stem), None, "{stem}");
         }
         assert_eq!(layout::epoch_number(&layout::epoch(12)), Some(12));
+    }
+
+    #[test]
+    fn nothing_is_exported_to_where_a_repository_has_its_objects() {
+        use crate::model::strategy::RESERVED;
+        let own = [
+            layout::SLOTS,
+            layout::PACKS,
+            layout::INDEX,
+            layout::BACKUPS,
+            layout::LEASES,
+            layout::ANNOTATIONS,
+            layout::PRUNES,
+            layout::TOMBS,
+            layout::RUNS,
+            layout::PROBES,
+            layout::CHECKS,
+            layout::LOCKS,
+            layout::WAL,
+            layout::EXPORTS,
+            layout::config().as_str(),
+        ]
+        .map(|prefix| prefix.trim_end_matches('/').to_owned());
+        let mut own = own.to_vec();
+        own.sort();
+        assert_eq!(own, RESERVED);
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub use copy::copy;
 pub use error::{OpenError, RepositoryError};
 pub use facts::Facts;
 pub use heal::Healed;
-pub use holdings::{DamagedObject, Holdings, ListedBackup, Trashed};
+pub use holdings::{DamagedObject, Holdings, ListedBackup, ListedExport, Trashed};
 pub use keys::KeySlot;
 pub use lease::ReadLease;
 pub use lock::{Attempt, HeldLock, IsGone, RunLock};

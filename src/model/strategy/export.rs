@@ -26,6 +26,40 @@ pub struct Export {
     pub keep: Vec<ExportKeep>,
 }
 
+/// Where a repository has its own objects: no export goes there.
+pub const RESERVED: [&str; 15] = [
+    "CCB",
+    "annotations",
+    "backups",
+    "checks",
+    "exports",
+    "gc",
+    "index",
+    "keys",
+    "leases",
+    "locks",
+    "packs",
+    "probes",
+    "runs",
+    "tombs",
+    "wal",
+];
+
+impl Export {
+    /// What it is called within its component and destination: `openssl`, or `openssl dump` where it is of one
+    /// method only.
+    pub fn name(&self) -> String {
+        match self.method {
+            Some(method) => format!("{} {method}", self.kind.as_str()),
+            None => self.kind.as_str().to_owned(),
+        }
+    }
+    /// Whether a key would lie among the objects of a repository.
+    pub fn is_reserved(key: &str) -> bool {
+        RESERVED.contains(&key.split('/').next().unwrap_or_default())
+    }
+}
+
 /// What program reads an export.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,

@@ -48,6 +48,9 @@ impl Payload for Tomb {
 impl Payload for Annotation {
     const WHAT: &'static str = "annotation";
 }
+impl Payload for ExportRecord {
+    const WHAT: &'static str = "record of an export";
+}
 impl Payload for RunRecord {
     const WHAT: &'static str = "run record";
 }

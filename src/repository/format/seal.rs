@@ -26,7 +26,7 @@ pub enum ObjectType {
     Index,
     /// What makes a backup exist.
     Manifest,
-    /// A hold, evidence, an export.
+    /// A hold, evidence.
     Annotation,
     /// What one run of `ccb apply` did.
     Run,
@@ -34,6 +34,8 @@ pub enum ObjectType {
     Tomb,
     /// A file of a database's log, as its server handed it over: see [`parts`](crate::repository::format::parts).
     Wal,
+    /// A copy that restores without ccb.
+    Export,
 }
 
 impl ObjectType {
@@ -45,6 +47,7 @@ impl ObjectType {
             Self::Run => 4,
             Self::Tomb => 5,
             Self::Wal => 6,
+            Self::Export => 7,
         }
     }
 
@@ -56,6 +59,7 @@ impl ObjectType {
             Self::Run => "run record",
             Self::Tomb => "tomb",
             Self::Wal => "WAL file",
+            Self::Export => "record of an export",
         }
     }
 

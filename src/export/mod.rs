@@ -1,0 +1,34 @@
+//! Files that restore without ccb: a backup's bytes as they are, as a `.tar.gz`, or encrypted as `openssl enc`
+//! and `gpg --symmetric` do it; and the way back, from such a file to its bytes. Streams all the way, in bounded
+//! memory. Decides nothing: what is written where stands in the plan, or was asked for.
+
+mod archive;
+mod encode;
+mod error;
+pub mod gpg;
+pub mod openssl;
+mod payload;
+mod place;
+mod spool;
+
+pub use encode::{Recipe, Seed};
+pub use error::ExportError;
+pub use payload::Payload;
+pub use place::{Placed, Removed, key, put, remove};
+pub use spool::Spool;
+
+use std::io::{self, Read};
+
+/// Reads until `to` is full or there is nothing more.
+pub(crate) fn read_full(from: &mut impl Read, to: &mut [u8]) -> io::Result<usize> {
+    let mut len = 0;
+    while len < to.len() {
+        match from.read(&mut to[len..]) {
+            Ok(0) => break,
+            Ok(more) => len += more,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(len)
+}
