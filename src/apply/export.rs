@@ -36,7 +36,10 @@ pub(crate) async fn export(
         return Err(StepError::Unknown(step.id.to_string()));
     };
     let spec = hands.component(component)?;
-    let asked = spec.exports.iter().find(|e| e.name() == *name && e.to == *to);
+    let asked = spec
+        .exports
+        .iter()
+        .find(|e| e.name() == *name && e.to == *to);
     let asked = asked.ok_or_else(|| StepError::Unknown(format!("component.{component}.{name}")))?;
     let (repository, listed) = hands.find(backup, from).await?;
     let failed = |cause| StepError::Export {
@@ -90,7 +93,10 @@ fn passphrase(
     component: &ComponentName,
     hands: &Hands,
 ) -> Result<Option<Secret>, StepError> {
-    let read = asked.key.as_ref().map(|reference| (hands.secrets())(reference));
+    let read = asked
+        .key
+        .as_ref()
+        .map(|reference| (hands.secrets())(reference));
     read.transpose().map_err(|cause| StepError::ExportSecret {
         what: format!("component.{component}.export.{}", asked.kind.as_str()),
         cause,
@@ -142,9 +148,10 @@ async fn remove(
             what: place.to_string(),
             cause,
         })?;
-        let meant = held.exports.iter().filter(|listed| {
-            listed.record.destination == *to && keys.contains(&listed.record.key)
-        });
+        let meant = held
+            .exports
+            .iter()
+            .filter(|listed| listed.record.destination == *to && keys.contains(&listed.record.key));
         for listed in meant {
             let record = &listed.record;
             let failed = |cause| StepError::RemoveExport {
@@ -152,7 +159,10 @@ async fn remove(
                 cause,
             };
             let key = export::key(&record.key).map_err(failed)?;
-            match export::remove(&store, &key, record.bytes).await.map_err(failed)? {
+            match export::remove(&store, &key, record.bytes)
+                .await
+                .map_err(failed)?
+            {
                 Removed::Gone => gone.keys.insert(record.key.clone()),
                 Removed::Changed => gone.left.insert(record.key.clone()),
             };
@@ -183,7 +193,9 @@ fn note(placed: &Placed, key: &Key, gone: Gone) -> String {
         words.push_str(&format!("; {} removed", gone.keys.len()));
     }
     for key in &gone.left {
-        words.push_str(&format!("; {key} is not what ccb wrote any more, and is left alone"));
+        words.push_str(&format!(
+            "; {key} is not what ccb wrote any more, and is left alone"
+        ));
     }
     words
 }

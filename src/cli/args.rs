@@ -9,7 +9,7 @@ pub use crate::cli::args::reading::{
 
 use crate::cli::input::Variables;
 use crate::cli::output::Color;
-use crate::model::strategy::SecretRef;
+use crate::model::strategy::{ExportKind, SecretRef};
 use crate::model::units::{Period, Size};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
@@ -206,6 +206,8 @@ pub enum Command {
     Simulate(SimulateArguments),
     /// Put a backup back, whole or in part
     Restore(RestoreArguments),
+    /// Write a backup as a file that restores without ccb
+    Export(ExportArguments),
     /// Keep a backup whatever the rules say
     Hold {
         /// The plan file
@@ -309,6 +311,36 @@ pub enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+/// Arguments of `export`.
+#[derive(Debug, Args)]
+pub struct ExportArguments {
+    /// The plan file
+    pub file: String,
+    /// An id, its beginning, `latest`, or a component for its newest
+    pub backup: String,
+    /// plain, tar, openssl or gpg
+    #[arg(long = "format", value_name = "FORMAT", value_parser = export_kind)]
+    pub form: ExportKind,
+    /// The file to write, which must not be there yet
+    #[arg(long, value_name = "PATH")]
+    pub to: PathBuf,
+    /// Where the password is, for openssl and gpg: env:NAME, file:PATH or command:COMMAND; default: where the
+    /// component's `export` of this format says
+    #[arg(long, value_name = "REFERENCE", value_parser = secret_ref)]
+    pub key: Option<SecretRef>,
+}
+
+fn export_kind(text: &str) -> Result<ExportKind, String> {
+    let kinds = [
+        ExportKind::Plain,
+        ExportKind::Tar,
+        ExportKind::Openssl,
+        ExportKind::Gpg,
+    ];
+    let found = kinds.into_iter().find(|kind| kind.as_str() == text);
+    found.ok_or_else(|| "write plain, tar, openssl or gpg".to_owned())
 }
 
 /// The commands that a PostgreSQL server runs.

@@ -9,6 +9,7 @@ mod around;
 mod buckets;
 mod check;
 mod exit;
+mod export;
 mod foresee;
 mod health;
 mod holdings;
@@ -161,6 +162,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Trouble> 
         Command::Verify(arguments) => health::verify(&arguments, context).await,
         Command::Simulate(arguments) => foresee::simulate(&arguments, context).await,
         Command::Restore(arguments) => restore::run(&arguments, context).await,
+        Command::Export(arguments) => export::run(&arguments, context).await,
         Command::Hold {
             file,
             backup,

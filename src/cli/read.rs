@@ -167,7 +167,7 @@ pub async fn cat(
 }
 
 /// Dumps, where `backup` is the name of a database, of which there are backups of other methods too.
-fn dumps_of(reading: &Reading, backup: &str) -> Option<Method> {
+pub(crate) fn dumps_of(reading: &Reading, backup: &str) -> Option<Method> {
     let name = backup.split('~').next().unwrap_or(backup);
     let mut components = reading.strategy.components.iter();
     let component = components.find(|component| component.name.as_str() == name)?;

@@ -10,7 +10,6 @@ use crate::model::strategy::{Export, ExportKind};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::io::{self, Read, Write};
-use std::num::NonZeroU32;
 
 /// What of a format is not the same for every export.
 pub enum Recipe {
@@ -53,9 +52,10 @@ impl Recipe {
             ExportKind::Plain => Self::Plain,
             ExportKind::Tar => Self::Tar,
             ExportKind::Gpg => Self::Gpg(key.ok_or_else(missing)?),
-            ExportKind::Openssl => {
-                Self::Openssl(key.ok_or_else(missing)?, derivation(export.pbkdf2_iterations))
-            }
+            ExportKind::Openssl => Self::Openssl(
+                key.ok_or_else(missing)?,
+                Derivation::of(export.pbkdf2_iterations),
+            ),
         })
     }
 
@@ -87,14 +87,6 @@ impl Recipe {
     /// Whether all files are wanted, also where there is one that the backup is about.
     pub fn is_of_all(&self) -> bool {
         matches!(self, Self::Tar)
-    }
-}
-
-/// The derivation that the plan file names by its rounds.
-fn derivation(rounds: Option<u32>) -> Derivation {
-    match rounds.and_then(NonZeroU32::new) {
-        Some(rounds) => Derivation::Pbkdf2(rounds),
-        None => Derivation::Sha256,
     }
 }
 

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 pub enum ExportError {
     #[error("read the backup")]
     Read(#[source] RepositoryError),
-    #[error("write the export to a temporary file in `{}`", folder.display())]
+    #[error("write the export in `{}`", folder.display())]
     Spool {
         folder: PathBuf,
         #[source]
@@ -31,6 +31,8 @@ pub enum ExportError {
         "`{key}` at {location} does not read back as it was written, and was removed again; apply again"
     )]
     Differs { key: String, location: String },
+    #[error("`{}` is there already, and is left as it is; choose another name", .0.display())]
+    Exists(PathBuf),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("the export ended in the middle: {0}")]
@@ -40,7 +42,9 @@ pub enum ExportError {
 impl ExportError {
     /// Of something that failed while a backup was read and its export written to `folder`.
     pub(crate) fn of(cause: io::Error, folder: &std::path::Path) -> Self {
-        let inner = cause.get_ref().and_then(|e| e.downcast_ref::<RepositoryError>());
+        let inner = cause
+            .get_ref()
+            .and_then(|e| e.downcast_ref::<RepositoryError>());
         match inner {
             Some(error) => Self::Read(error.clone()),
             None => Self::Spool {

@@ -5,6 +5,7 @@
 mod archive;
 mod encode;
 mod error;
+mod file;
 pub mod gpg;
 pub mod openssl;
 mod payload;
@@ -13,6 +14,7 @@ mod spool;
 
 pub use encode::{Recipe, Seed};
 pub use error::ExportError;
+pub use file::to_file;
 pub use payload::Payload;
 pub use place::{Placed, Removed, key, put, remove};
 pub use spool::Spool;

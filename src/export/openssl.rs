@@ -31,6 +31,14 @@ pub enum Derivation {
 }
 
 impl Derivation {
+    /// The one that a plan file names by its rounds of PBKDF2, or by none.
+    pub fn of(rounds: Option<u32>) -> Self {
+        match rounds.and_then(NonZeroU32::new) {
+            Some(rounds) => Self::Pbkdf2(rounds),
+            None => Self::Sha256,
+        }
+    }
+
     fn key(self, passphrase: &Secret, salt: &[u8; SALT_LEN_BYTES]) -> Zeroizing<[u8; 48]> {
         let mut out = Zeroizing::new([0; 48]);
         match self {

@@ -39,6 +39,11 @@ pub(crate) struct Entry {
 }
 
 impl Payload {
+    /// Whether it is written as an archive.
+    pub fn is_archive(&self) -> bool {
+        matches!(self, Self::Many(_))
+    }
+
     /// The file that the backup is about; all, where there is none or `is_of_all`. Must be called within the
     /// runtime, which reads.
     pub async fn of(
@@ -75,7 +80,9 @@ async fn main_file(
     let entries = reader.entries(&manifest.root).await;
     let entries = entries.map_err(ExportError::Read)?;
     let node = match DumpFacts::of(manifest) {
-        Some(facts) => entries.iter().find(|node| node.name == facts.file.as_bytes()),
+        Some(facts) => entries
+            .iter()
+            .find(|node| node.name == facts.file.as_bytes()),
         None => entries.first().filter(|_| entries.len() == 1),
     };
     Ok(node.and_then(|node| ContentStream::of(reader, node)))

@@ -101,8 +101,10 @@ fn recorded<'a>(world: &World<'a>, view: &View, export: &Export) -> Vec<&'a Expo
     };
     let holdings = world.inventory.destinations.values();
     let records = holdings.flat_map(|holding| &holding.exports);
-    let by_key: BTreeMap<&str, &ExportRecord> =
-        records.filter(is_own).map(|r| (r.key.as_str(), r)).collect();
+    let by_key: BTreeMap<&str, &ExportRecord> = records
+        .filter(is_own)
+        .map(|r| (r.key.as_str(), r))
+        .collect();
     let mut records: Vec<&ExportRecord> = by_key.into_values().collect();
     records.sort_by_key(|record| std::cmp::Reverse((record.started, &record.key)));
     records
@@ -146,7 +148,10 @@ fn missing<'a>(
         let has = |record: &&ExportRecord| record.backup == id && is(&record.tiers, tier);
         if !known.iter().any(has) {
             let tiers = tier.map_or_else(|| verdict.tiers(), |tier| vec![tier]);
-            owed.entry(id).or_insert((copies, Vec::new())).1.extend(tiers);
+            owed.entry(id)
+                .or_insert((copies, Vec::new()))
+                .1
+                .extend(tiers);
         }
     }
     let subjects = owed.into_values().filter_map(|(copies, tiers)| {
@@ -201,7 +206,9 @@ fn assign_removals(view: &View, export: &Export, known: &[&ExportRecord], object
     let old = || known.iter().filter(|record| !new.contains(&record.key));
     let mut stays: BTreeSet<&str> = BTreeSet::new();
     for keep in &export.keep {
-        let fresh = objects.iter().filter(|object| is_of(&object.tiers, keep.tier));
+        let fresh = objects
+            .iter()
+            .filter(|object| is_of(&object.tiers, keep.tier));
         let room = (keep.count as usize).saturating_sub(fresh.count());
         let newest = old().filter(|record| is_of(&record.tiers, keep.tier));
         stays.extend(newest.take(room).map(|record| record.key.as_str()));

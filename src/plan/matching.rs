@@ -177,7 +177,10 @@ fn same(
                 tiers: tiers_b,
                 ..
             },
-        ) => (a, to_a, name_a, tiers_a) == (b, to_b, name_b, tiers_b) && same_backup(*backup_a, *backup_b),
+        ) => {
+            (a, to_a, name_a, tiers_a) == (b, to_b, name_b, tiers_b)
+                && same_backup(*backup_a, *backup_b)
+        }
         // What was set meanwhile needs no setting any more.
         (
             Action::Configure {

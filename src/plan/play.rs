@@ -4,7 +4,8 @@
 use crate::model::ids::{BackupId, ComponentName, DestinationName, Digest, RunId, Tag};
 use crate::model::inventory::{Held, Inventory, RepositoryFacts, Trashed};
 use crate::model::records::{
-    Annotation, Evidence, ExportRecord, Manifest, Note, RunRecord, Slot, StepOutcome, StepRecord, Tomb, Version,
+    Annotation, Evidence, ExportRecord, Manifest, Note, RunRecord, Slot, StepOutcome, StepRecord,
+    Tomb, Version,
 };
 use crate::model::strategy::Method;
 use crate::plan::document::{Action, BackupRef, Step, StepId};

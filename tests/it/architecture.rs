@@ -21,9 +21,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "verify",
         &["model", "store", "repository", "source", "restore"],
     ),
+    ("export", &["model", "store", "repository", "restore"]),
     (
         "apply",
         &[
+            "export",
             "model",
             "plan",
             "store",
@@ -38,6 +40,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "cli",
         &[
             "apply",
+            "export",
             "model",
             "notify",
             "observe",

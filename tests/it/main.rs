@@ -5,6 +5,7 @@
 mod apply;
 mod architecture;
 mod cli;
+mod export;
 mod observe;
 mod plan;
 mod plan_file;

@@ -74,12 +74,17 @@ impl<R: Read> Decrypt<R> {
 }
 
 /// The key that a passphrase gives, or that is encrypted with what it gives.
-fn session_key(body: &mut impl Read, passphrase: &Secret) -> io::Result<zeroize::Zeroizing<Vec<u8>>> {
+fn session_key(
+    body: &mut impl Read,
+    passphrase: &Secret,
+) -> io::Result<zeroize::Zeroizing<Vec<u8>>> {
     let mut head = [0; 2];
     body.read_exact(&mut head)?;
     let [version, cipher] = head;
     if version != 4 {
-        return Err(malformed(&format!("a key of version {version}, which is not known")));
+        return Err(malformed(&format!(
+            "a key of version {version}, which is not known"
+        )));
     }
     let s2k = S2k::decode(body)?;
     let key = s2k.key(passphrase, key_len_bytes(cipher)?)?;
@@ -89,7 +94,9 @@ fn session_key(body: &mut impl Read, passphrase: &Secret) -> io::Result<zeroize:
         return Ok(key);
     }
     Cfb::new(&key)?.decrypt(&mut encrypted);
-    let (cipher, key) = encrypted.split_first().ok_or_else(|| malformed("an empty key"))?;
+    let (cipher, key) = encrypted
+        .split_first()
+        .ok_or_else(|| malformed("an empty key"))?;
     match key_len_bytes(*cipher) {
         Ok(len) if len == key.len() => Ok(zeroize::Zeroizing::new(key.to_vec())),
         _ => Err(io::Error::other(BAD_DECRYPT)),
@@ -186,7 +193,10 @@ impl<R: Read> Coded<R> {
         let mut version = [0];
         from.read_exact(&mut version)?;
         if version != [1] {
-            return Err(malformed(&format!("an encrypted packet of version {}", version[0])));
+            return Err(malformed(&format!(
+                "an encrypted packet of version {}",
+                version[0]
+            )));
         }
         let mut cfb = Cfb::new(key)?;
         let mut prefix = [0; PREFIX_LEN_BYTES];

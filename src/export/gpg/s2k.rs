@@ -75,7 +75,9 @@ impl S2k {
         let salt = self.salt.iter().flatten().copied();
         let unit = salt.chain(passphrase.expose().iter().copied());
         let unit = Zeroizing::new(unit.collect::<Vec<u8>>());
-        let asked = self.count.map_or(0, |c| (16 + usize::from(c & 15)) << ((c >> 4) + 6));
+        let asked = self
+            .count
+            .map_or(0, |c| (16 + usize::from(c & 15)) << ((c >> 4) + 6));
         let len = asked.max(unit.len());
         // Longer runs are digested faster.
         let repeated = Zeroizing::new(unit.repeat((4096 / unit.len().max(1)).max(1)));
@@ -105,7 +107,8 @@ impl S2k {
             9 => Ok(&digest::SHA384),
             10 => Ok(&digest::SHA512),
             other => {
-                let words = format!("its key is derived with the digest {other}, which is not known");
+                let words =
+                    format!("its key is derived with the digest {other}, which is not known");
                 Err(io::Error::other(words))
             }
         }

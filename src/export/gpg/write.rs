@@ -3,7 +3,9 @@
 use crate::export::gpg::cfb::Cfb;
 use crate::export::gpg::packet::{PART_LEN_BYTES, PART_MARK, length};
 use crate::export::gpg::s2k::S2k;
-use crate::export::gpg::{AES_256, CODE_HEADER, PREFIX_LEN_BYTES, TAG_ENCRYPTED, TAG_LITERAL, TAG_SESSION_KEY};
+use crate::export::gpg::{
+    AES_256, CODE_HEADER, PREFIX_LEN_BYTES, TAG_ENCRYPTED, TAG_LITERAL, TAG_SESSION_KEY,
+};
 use crate::model::secret::Secret;
 use sha1::{Digest, Sha1};
 use std::io::{self, Write};

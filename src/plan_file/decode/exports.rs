@@ -165,6 +165,12 @@ fn check_layout(text: &str) -> Result<(), (String, String)> {
         }
         rest = after;
     }
+    if Export::is_reserved(text) {
+        return Err((
+            "the layout begins where ccb keeps its repository".to_owned(),
+            "begin it with another name, such as `exports-of/`".to_owned(),
+        ));
+    }
     if text.starts_with('/') || text.split('/').any(|part| part == "..") {
         return Err((
             "the layout leaves its destination".to_owned(),
@@ -199,6 +205,7 @@ mod tests {
             "../x",
             "/x",
             "{time:%!}",
+            "packs/{id}",
         ] {
             assert!(check_layout(wrong).is_err(), "{wrong}");
         }

@@ -4,6 +4,7 @@ use crate::cli::{RESTORE, given, is_back, outcome, under};
 use crate::support::s3::{ACCESS_KEY, BUCKET, Fault, Quirks, SECRET_KEY, Server};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 /// A folder whose plan file keeps its first copy in a bucket and its second beside.
 pub(super) fn in_bucket(server: &Server) -> tempfile::TempDir {
@@ -26,10 +27,15 @@ pub(super) fn primary_in(bucket: &str) -> tempfile::TempDir {
 
 pub(super) fn run(at: &Path, secret: &str, arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = under(&[], at, arguments);
+    with_access(&mut command).env("OFFSITE_SECRET_ACCESS_KEY", secret);
+    outcome(&mut command)
+}
+
+/// Lets a command ask the bucket.
+pub(super) fn with_access(command: &mut Command) -> &mut Command {
     command
         .env("OFFSITE_ACCESS_KEY_ID", ACCESS_KEY)
-        .env("OFFSITE_SECRET_ACCESS_KEY", secret);
-    outcome(&mut command)
+        .env("OFFSITE_SECRET_ACCESS_KEY", SECRET_KEY)
 }
 
 pub(super) fn expect(at: &Path, code: i32, arguments: &[&str]) -> String {

@@ -6,6 +6,7 @@ mod bucket_source;
 mod bucket_trouble;
 mod ceph;
 mod events;
+mod export;
 mod faults;
 mod healing;
 mod key;

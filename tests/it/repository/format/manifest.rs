@@ -4,7 +4,7 @@ use ccb::model::ids::{
     Address, BackupId, BlobId, ComponentName, DestinationName, Digest, RunId, ScheduleName,
     SessionId, Tag,
 };
-use ccb::model::strategy::Method;
+use ccb::model::strategy::{Method, Tier};
 use ccb::repository::format::FormatError;
 use ccb::repository::format::manifest::{
     Annotation, Check, Evidence, ExportRecord, Manifest, Note, Payload, PlanRef, PlanText,
@@ -112,12 +112,20 @@ fn every_payload_reads_back_and_refuses_another_version() {
         facts: BTreeMap::from([("files".into(), json!(10))]),
         message: "10 files equal".into(),
     };
-    let export = ExportRecord {
-        name: "dump".into(),
-        location: "/exports/db.sql.gpg".into(),
+    assert_round_trip(&ExportRecord {
+        v: Version,
+        component: ComponentName::new("db").unwrap(),
+        backup: BackupId([1; 16]),
+        method: Method::Dump,
+        started: at("2026-03-01T02:00:00Z"),
+        name: "gpg dump".into(),
+        tiers: vec![Tier::Daily],
+        destination: DestinationName::new("offsite").unwrap(),
+        key: "db/daily/db_2026-03-01.dump.gpg".into(),
+        at: at("2026-03-01T02:01:00Z"),
         bytes: 5,
         digest: Digest([1; 32]),
-    };
+    });
     let (by, reason) = ("ada".to_owned(), "audit".to_owned());
     let notes = [
         Note::Hold {
@@ -126,7 +134,6 @@ fn every_payload_reads_back_and_refuses_another_version() {
         },
         Note::Release { by, reason },
         Note::Verified(evidence),
-        Note::Export(export),
     ];
     for note in notes {
         assert_round_trip(&Annotation {
