@@ -13,7 +13,7 @@ use crate::cli::holdings::{FoundBackup, Reading, Wanted};
 use crate::cli::{Context, approve, output, read};
 use crate::model::strategy::{Method, SourceSpec};
 use crate::model::tree::printable;
-use crate::model::units::{Size, to_minute};
+use crate::model::units::{Size, counted, to_minute};
 use crate::restore::files::{Intent, Overwrite, OwnersBy, Report, Request, Sameness, restore};
 use std::path::{Path, PathBuf};
 
@@ -121,8 +121,8 @@ fn tell_result(report: &Report, target: &Path, dry_run: bool) -> Result<(), Trou
     }
     let verb = if dry_run { "Would restore" } else { "Restored" };
     output::print(&format!(
-        "{verb} {} files, {} to `{}`.",
-        report.files,
+        "{verb} {}, {} to `{}`.",
+        counted(report.files, "file", "files"),
         Size(report.bytes),
         target.display()
     ))

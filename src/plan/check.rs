@@ -173,8 +173,3 @@ fn standing(strategy: &Strategy, address: Address) -> Address {
     }
     Address("plan".to_owned())
 }
-
-/// `1 copy`, `2 copies`.
-fn counted(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
-}

@@ -9,7 +9,7 @@ use crate::cli::{Context, access, approve, input, output, read};
 use crate::model::ids::ComponentName;
 use crate::model::strategy::{BucketSource, SourceSpec};
 use crate::model::tree::printable;
-use crate::model::units::{Size, to_minute};
+use crate::model::units::{Size, counted, to_minute};
 use crate::plan_file::UnsetEnv;
 use crate::restore::bucket::{Intent, Report, Target, VersionsTree, as_of, copy_back, put_back};
 use crate::restore::files::{self, Overwrite, OwnersBy, Sameness};
@@ -274,11 +274,12 @@ fn told(report: &Report, place: &Place, arguments: &RestoreArguments) -> Result<
     };
     let kept = match report.kept {
         0 => String::new(),
+        1 => " 1 was there already, the same.".to_owned(),
         kept => format!(" {kept} were there already, the same."),
     };
     output::print(&format!(
-        "{verb} {} objects, {} to `{}`.{kept}",
-        report.objects,
+        "{verb} {}, {} to `{}`.{kept}",
+        counted(report.objects, "object", "objects"),
         Size(report.bytes),
         place.url().display()
     ))?;

@@ -7,7 +7,7 @@ use crate::cli::world::{self, Commands};
 use crate::cli::{Context, approve, output};
 use crate::model::postgres::DumpFacts;
 use crate::model::strategy::PostgresSource;
-use crate::model::units::{Size, to_minute};
+use crate::model::units::{Size, counted, to_minute};
 use crate::restore::postgres::{Report, Request, Selection, Stored, address, feed, file, restore};
 use crate::source::postgres::connection::Connection;
 use std::path::Path;
@@ -143,14 +143,10 @@ fn tell(report: &Report, dry_run: bool, context: &Context) -> Result<(), Trouble
             .iter()
             .for_each(|note| output::say(&format!("Note: {note}")));
     }
-    let counted = |count: u64, one: &str| match count {
-        1 => format!("1 {one}"),
-        count => format!("{count} {one}s"),
-    };
     output::print(&format!(
         "Restored {} of {} into {}.",
-        counted(report.tables, "table"),
-        counted(report.rows, "row"),
+        counted(report.tables, "table", "tables"),
+        counted(report.rows, "row", "rows"),
         report.database
     ))?;
     match &report.aside {

@@ -4,8 +4,9 @@ use crate::model::ids::Address;
 use crate::model::strategy::{
     Component, Destination, DestinationKind, Preset, SourceSpec, Strategy,
 };
+use crate::model::units::counted;
 use crate::plan::check::paths::{host, is_loopback};
-use crate::plan::check::{Broken, backed_up, counted};
+use crate::plan::check::{Broken, backed_up};
 use crate::plan::document::{Action, BackupRef, Cause, Plan, Reason};
 use crate::plan::settings::each_quoted;
 use std::collections::{BTreeMap, BTreeSet};
@@ -160,7 +161,7 @@ fn too_few(strategy: &Strategy, component: &Component) -> Option<Broken> {
     let are = if required == 1 { "is" } else { "are" };
     let message = format!(
         "{at} has {}, {required} {are} required",
-        counted(places.len(), "copy", "copies")
+        counted(places.len() as u64, "copy", "copies")
     );
     let broken = Broken::new(
         "CCB202",

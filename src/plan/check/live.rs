@@ -5,8 +5,8 @@ use crate::model::ids::Address;
 use crate::model::postgres::Schema;
 use crate::model::postgres::drift::{Drift, How};
 use crate::model::strategy::{Component, Method, Strategy};
-use crate::model::units::to_minute;
-use crate::plan::check::{Broken, Surroundings, active, counted};
+use crate::model::units::{counted, to_minute};
+use crate::plan::check::{Broken, Surroundings, active};
 use jiff::Timestamp;
 
 /// Differences that are named one by one.
@@ -88,7 +88,11 @@ fn drifted(component: &Component, live: &Live) -> Vec<Broken> {
         })
         .collect();
     if drifts.len() > NAMED_MAX {
-        let more = counted(drifts.len() - NAMED_MAX, "difference", "differences");
+        let more = counted(
+            (drifts.len() - NAMED_MAX) as u64,
+            "difference",
+            "differences",
+        );
         let help = "after the next backup: ccb diff FILE ~1 latest".to_owned();
         all.push(broken(format!("{more} more"), help));
     }

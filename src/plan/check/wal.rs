@@ -5,10 +5,10 @@ use crate::model::ids::Address;
 use crate::model::inventory::Inventory;
 use crate::model::records::Manifest;
 use crate::model::strategy::{Component, Method, Strategy};
-use crate::model::units::to_minute;
+use crate::model::units::{counted, to_minute};
 use crate::model::wal::{Archive, BaseFacts, Gap, WalFacts};
 use crate::plan::check::verification::is_of;
-use crate::plan::check::{Broken, backed_up, counted};
+use crate::plan::check::{Broken, backed_up};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -135,11 +135,7 @@ impl Trouble {
                     1 => format!("lacks the segment {}", gap.first),
                     _ => format!(
                         "lacks {}, {} to {}",
-                        counted(
-                            usize::try_from(gap.count).unwrap_or(usize::MAX),
-                            "segment",
-                            "segments"
-                        ),
+                        counted(gap.count, "segment", "segments"),
                         gap.first,
                         gap.last
                     ),
