@@ -6,10 +6,12 @@ use crate::repository::Surroundings;
 use crate::repository::format::key::Secret;
 use jiff::Timestamp;
 use ring::rand::{SecureRandom, SystemRandom};
+use rustix::time::{ClockId, clock_gettime};
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 use std::{env, fs};
 
 /// This machine's clock.
@@ -57,11 +59,18 @@ pub fn stdin_is_terminal() -> bool {
     io::stdin().is_terminal()
 }
 
+/// Time since this machine started, sleep included: a laptop that slept has missed its heartbeats.
+fn uptime() -> Duration {
+    let time = clock_gettime(ClockId::Boottime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
 /// What a repository needs of the world.
 pub fn surroundings() -> Surroundings {
     Surroundings {
         random: Arc::new(fill),
         now: Arc::new(now),
+        uptime: Arc::new(uptime),
         host: rustix::system::uname()
             .nodename()
             .to_string_lossy()

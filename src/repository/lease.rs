@@ -8,7 +8,6 @@ use crate::repository::format::seal::{OpenType, sign};
 use crate::repository::{ListedBackup, Repository, RepositoryError, layout};
 use crate::store::Put;
 use jiff::Timestamp;
-use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::Mutex, task::JoinHandle};
@@ -92,7 +91,7 @@ impl Lease {
         pins: Vec<Pin>,
     ) -> Result<Self, RepositoryError> {
         // Before the first call: the store's clock for this session starts no earlier.
-        let confirmed_at = boot_time();
+        let confirmed_at = (repository.surroundings().uptime)();
         let start = LeaseStart {
             v: Version,
             kind,
@@ -155,7 +154,7 @@ async fn beat(pulse: Arc<Pulse>) {
 impl Pulse {
     async fn at_most_old(&self, age_max: Duration) -> Result<(), RepositoryError> {
         let mut last = self.last.lock().await;
-        let now = boot_time();
+        let now = (self.repository.surroundings().uptime)();
         if now.saturating_sub(last.confirmed_at) <= age_max && age_max > Duration::ZERO {
             return Ok(());
         }
@@ -179,13 +178,6 @@ async fn put_part<T: Serialize>(
     let key = layout::lease(session, part);
     let bytes = sign(repository.keys(), OpenType::Lease, key.as_str(), record);
     Ok(repository.store().put(&key, bytes.into(), Put::New).await?)
-}
-
-/// Time since this machine started, sleep included: a laptop that slept has missed its heartbeats. This
-/// is an interval, not a time of day, so it is no part of [`crate::repository::Surroundings`].
-fn boot_time() -> Duration {
-    let time = clock_gettime(ClockId::Boottime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// Keeps backups from being pruned while they are read. Losing it costs a clean error, never data.

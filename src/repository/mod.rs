@@ -60,12 +60,14 @@ use crate::repository::format::config::{CipherSuite, Operation, RepositoryConfig
 use crate::repository::format::key::{KeyringId, Keys};
 use crate::store::Store;
 use jiff::Timestamp;
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 /// Fills a slice with random bytes, from a cryptographic source.
 pub type Random = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+/// Tells how long this machine has been on, sleep included.
+pub type Uptime = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 /// What a repository needs of the world besides its store. The program passes the real things in, a
 /// test fixed ones.
@@ -75,6 +77,8 @@ pub struct Surroundings {
     pub random: Random,
     /// This machine's clock.
     pub now: Clock,
+    /// How long it has been on: what a session that slept has missed is told by this.
+    pub uptime: Uptime,
     /// This machine's name.
     pub host: String,
     /// Where things that can be fetched again are kept; `None`: nowhere.

@@ -111,6 +111,7 @@ fn surroundings(clock: Arc<Mutex<Timestamp>>, is_second: bool) -> Surroundings {
             bytes.fill_with(|| numbers.next() as u8);
         }),
         now: Arc::new(move || *clock.lock().unwrap_or_else(PoisonError::into_inner)),
+        uptime: Arc::new(std::time::Duration::default),
         host: "bench".to_owned(),
         cache_dir: None,
     }

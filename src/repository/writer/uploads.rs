@@ -11,7 +11,7 @@ use crate::repository::writer::blobs::BlobWriter;
 use crate::repository::{Repository, RepositoryError, layout};
 use crate::store::{Key, Kind, Put};
 use bytes::Bytes;
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc::Receiver, time::Instant};
 
@@ -54,27 +54,35 @@ async fn upload(
     adopted: Segment,
 ) -> Result<(), RepositoryError> {
     let mut segment = OpenSegment::new(adopted);
-    let mut flight = FuturesUnordered::new();
+    // The index is on its way beside packs, never instead: a pack that nobody asks how far it is may hold what
+    // the index waits for, such as the only connection, or the heartbeat that both need.
+    let mut flight: FuturesUnordered<BoxFuture<'_, Result<Option<Stored>, RepositoryError>>> =
+        FuturesUnordered::new();
     let mut is_open = true;
     while is_open || !flight.is_empty() {
         tokio::select! {
             pack = packs.recv(), if is_open && flight.len() < AT_ONCE => match pack {
-                Some(pack) => flight.push(put_pack(repository, lease, pack)),
+                Some(pack) => flight.push(put_pack(repository, lease, pack).map(some).boxed()),
                 None => is_open = false,
             },
-            Some(stored) = flight.next(), if !flight.is_empty() => {
-                let stored: Stored = stored?;
+            Some(landed) = flight.next(), if !flight.is_empty() => {
+                let Some(stored) = landed? else { continue };
                 segment.add(&stored);
                 if let Ok(buffer) = stored.buffer.try_into_mut() {
                     writer.recycle(buffer.into());
                 }
                 if segment.is_due() {
-                    segment.flush(repository, lease).await?;
+                    let due = put_segment(repository, lease, segment.take(lease));
+                    flight.push(due.map(|put| put.map(|()| None)).boxed());
                 }
             }
         }
     }
-    segment.flush(repository, lease).await
+    put_segment(repository, lease, segment.take(lease)).await
+}
+
+fn some(stored: Result<Stored, RepositoryError>) -> Result<Option<Stored>, RepositoryError> {
+    stored.map(Some)
 }
 
 async fn put_pack(
@@ -130,27 +138,31 @@ impl OpenSegment {
         self.segment.entries.len() >= SEGMENT_BLOBS || self.since.elapsed() >= SEGMENT_AGE
     }
 
-    async fn flush(
-        &mut self,
-        repository: &Repository,
-        lease: &Lease,
-    ) -> Result<(), RepositoryError> {
+    /// What there is to describe; another one is open then.
+    fn take(&mut self, lease: &Lease) -> Segment {
         let empty = Segment::new(lease.session, lease.condemned.seen);
-        let full = std::mem::replace(self, Self::new(empty)).segment;
-        if full.packs.is_empty() {
-            return Ok(());
-        }
-        let (keys, salt) = (repository.keys().clone(), repository.random());
-        let sealing = tokio::task::spawn_blocking(move || {
-            seal(&keys, ObjectType::Index, "", &encode(&full), salt)
-        });
-        let sealed = Bytes::from(sealing.await.map_err(|_| RepositoryError::Interrupted)?);
-        let name = Digest::of(&sealed);
-        let key = layout::segment(&name);
-        put_named_by_content(repository, lease, &key, sealed.clone()).await?;
-        if let Some(cache) = repository.cache() {
-            cache.keep_segment(key.last_part(), &sealed).await;
-        }
-        Ok(())
+        std::mem::replace(self, Self::new(empty)).segment
     }
+}
+
+async fn put_segment(
+    repository: &Repository,
+    lease: &Lease,
+    full: Segment,
+) -> Result<(), RepositoryError> {
+    if full.packs.is_empty() {
+        return Ok(());
+    }
+    let (keys, salt) = (repository.keys().clone(), repository.random());
+    let sealing = tokio::task::spawn_blocking(move || {
+        seal(&keys, ObjectType::Index, "", &encode(&full), salt)
+    });
+    let sealed = Bytes::from(sealing.await.map_err(|_| RepositoryError::Interrupted)?);
+    let name = Digest::of(&sealed);
+    let key = layout::segment(&name);
+    put_named_by_content(repository, lease, &key, sealed.clone()).await?;
+    if let Some(cache) = repository.cache() {
+        cache.keep_segment(key.last_part(), &sealed).await;
+    }
+    Ok(())
 }

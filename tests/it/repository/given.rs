@@ -73,6 +73,7 @@ pub(crate) fn surroundings(seed: &str) -> Surroundings {
             *now += 1;
             jiff::Timestamp::from_second(*now).unwrap()
         }),
+        uptime: Arc::new(|| std::time::Duration::ZERO),
         host: "test-host".to_owned(),
         cache_dir: None,
     }
