@@ -4,7 +4,7 @@
 use crate::model::ids::Digest;
 use crate::repository::prune::survey::{Place, Survey};
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, BinaryHeap};
 
 /// What packs are good for, by their number in the index.
 pub(super) struct Usage {
@@ -32,27 +32,13 @@ impl Usage {
         for (pack, size) in &sizes {
             usage.packs[*pack as usize].bytes += size;
         }
-        let useful = useful_bytes(survey, &sizes);
-        let mut counted = vec![false; sizes.len()];
         for (_, places) in survey.needed() {
-            let kept = places
-                .iter()
-                .filter(|place| !packs[place.pack as usize].is_condemned);
-            // The fullest pack: it stays longest as it is, and what moved out of another is found in it.
-            let best = kept.min_by_key(|place| {
-                let at = place.pack as usize;
-                let waste = usage.packs[at].bytes - useful[at];
-                let share = waste.saturating_mul(1_000_000) / usage.packs[at].bytes.max(1);
-                (share, Reverse(useful[at]), packs[at].name)
-            });
-            let Some(best) = best else {
+            let is_condemned = |place: &Place| packs[place.pack as usize].is_condemned;
+            if places.iter().all(is_condemned) {
                 usage.strand(places);
-                continue;
-            };
-            if !std::mem::replace(&mut counted[best.frame as usize], true) {
-                usage.packs[best.pack as usize].used_bytes += sizes[best.frame as usize].1;
             }
         }
+        Cover::of(survey, &sizes).choose(survey, &mut usage.packs);
         usage
     }
 
@@ -92,14 +78,88 @@ impl PackUse {
     }
 }
 
-/// What the frames take in each pack that hold anything needed, whichever pack is chosen for it.
-fn useful_bytes(survey: &Survey, sizes: &[(u32, u64)]) -> Vec<u64> {
-    let mut useful = vec![0; survey.index.packs.len()];
-    let mut counted = vec![false; sizes.len()];
-    for place in survey.needed().flat_map(|(_, places)| places) {
-        if !std::mem::replace(&mut counted[place.frame as usize], true) {
-            useful[place.pack as usize] += sizes[place.frame as usize].1;
+/// Needed blobs that no chosen pack holds yet. Packs are chosen one after the other: always the one of which
+/// the largest part holds such blobs. So what was moved out of a pack is found in the new one, which is of use
+/// as a whole, and not in the old one, however full that is of what others hold as well.
+struct Cover<'a> {
+    /// The pack of each frame, and what it takes.
+    frames: &'a [(u32, u64)],
+    /// How many blobs of each frame are still to be held.
+    wanted: Vec<u32>,
+    /// What those frames of each pack take.
+    gains: Vec<u64>,
+    /// Where each needed blob is; nowhere once a chosen pack holds it.
+    places: Vec<&'a [Place]>,
+    /// The needed blobs of each pack, by number.
+    blobs: Vec<Vec<u32>>,
+}
+
+impl<'a> Cover<'a> {
+    fn of(survey: &'a Survey, frames: &'a [(u32, u64)]) -> Self {
+        let packs = &survey.index.packs;
+        let mut cover = Self {
+            frames,
+            wanted: vec![0; frames.len()],
+            gains: vec![0; packs.len()],
+            places: Vec::new(),
+            blobs: vec![Vec::new(); packs.len()],
+        };
+        for (_, places) in survey.needed() {
+            let number = cover.places.len() as u32;
+            cover.places.push(places);
+            for place in places {
+                if packs[place.pack as usize].is_condemned {
+                    continue;
+                }
+                let wanted = &mut cover.wanted[place.frame as usize];
+                if *wanted == 0 {
+                    cover.gains[place.pack as usize] += frames[place.frame as usize].1;
+                }
+                *wanted += 1;
+                cover.blobs[place.pack as usize].push(number);
+            }
+        }
+        cover
+    }
+
+    /// Chooses until every blob is held that a pack holds which is not condemned.
+    fn choose(mut self, survey: &Survey, packs: &mut [PackUse]) {
+        let worth = |pack: usize, gain: u64, of: &PackUse| {
+            let share = u128::from(gain) * 1_000_000 / u128::from(of.bytes.max(1));
+            (share, gain, Reverse(survey.index.packs[pack].name), pack)
+        };
+        let gains = self.gains.iter().enumerate();
+        let mut best: BinaryHeap<_> = gains
+            .filter(|(_, gain)| **gain > 0)
+            .map(|(pack, gain)| worth(pack, *gain, &packs[pack]))
+            .collect();
+        while let Some(promised) = best.pop() {
+            let pack = promised.3;
+            let gain = self.gains[pack];
+            let now = worth(pack, gain, &packs[pack]);
+            if gain > 0 && now < promised {
+                // Others hold a part of it by now.
+                best.push(now);
+            } else if gain > 0 {
+                packs[pack].used_bytes = gain;
+                self.take(pack);
+            }
         }
     }
-    useful
+
+    /// What this pack holds is to be held by no other.
+    fn take(&mut self, pack: usize) {
+        for blob in std::mem::take(&mut self.blobs[pack]) {
+            for place in std::mem::take(&mut self.places[blob as usize]) {
+                // Condemned packs were not counted.
+                let Some(left) = self.wanted[place.frame as usize].checked_sub(1) else {
+                    continue;
+                };
+                self.wanted[place.frame as usize] = left;
+                if left == 0 {
+                    self.gains[place.pack as usize] -= self.frames[place.frame as usize].1;
+                }
+            }
+        }
+    }
 }

@@ -2,12 +2,13 @@
 //! small objects go when they have been of no use for long.
 
 use crate::repository::given::{
-    Files, back_up, files, memory, newest, noise, read_back, reopened, repository,
+    Files, back_up, draft, files, memory, newest, noise, read_back, reopened, repository, walk,
+    write,
 };
 use ccb::model::ids::{Digest, RunId};
 use ccb::model::units::{Percent, Period};
 use ccb::repository::format::manifest::{RunRecord, Version};
-use ccb::repository::{CheckLevel, PruneRequest, Repack, Repository};
+use ccb::repository::{CheckLevel, Commit, PruneRequest, Repack, Repository};
 use ccb::store::{Backend, Doing, Kind, Put, memory::Fault, memory::Memory};
 use jiff::SignedDuration;
 
@@ -84,6 +85,45 @@ async fn a_pack_that_is_used_in_part_is_emptied_and_goes_after_the_grace() {
     repository.prune(NOW).await.unwrap();
     assert_eq!(count(&memory, "backups/_repack/").await, 0);
     assert_eq!(count(&memory, "leases/").await, 0);
+}
+
+/// Two hosts back up at once, and store twice what both have: the pack that is emptied for it stays emptied.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_two_hosts_stored_twice_is_moved_once_and_not_by_every_prune() {
+    let memory = memory();
+    let repository = repository(&memory).await;
+    let both = noise("both", 50_000);
+    let trees = [
+        files(&[("both", both.clone()), ("more", noise("more", 90_000))]),
+        files(&[("both", both), ("less", noise("less", 20_000))]),
+    ];
+    let mut sessions = Vec::new();
+    for tree in &trees {
+        let mut session = repository.begin(draft("files"), None).await.unwrap();
+        write(&mut session, walk(tree)).await.unwrap();
+        sessions.push(session);
+    }
+    for session in sessions {
+        session.commit(Commit::default()).await.unwrap();
+    }
+    let mut request = NOW;
+    request.repack.unused_max = Percent(0);
+    let report = repository.prune(request).await.unwrap();
+    assert_eq!(report.repacked.count, 1, "{report:?}");
+    assert_eq!(report.unused_bytes, 0, "{report:?}");
+    for _ in 0..2 {
+        memory.advance(SignedDuration::from_hours(25));
+        let report = repository.prune(request).await.unwrap();
+        assert_eq!(report.repacked.count, 0, "{report:?}");
+        assert_eq!(report.condemned.count, 0, "{report:?}");
+    }
+    assert!(bytes(&memory, "packs/d").await < 165_000);
+    let reader = repository.reader().await.unwrap();
+    let held = repository.list().await.unwrap().backups;
+    for backup in &held {
+        let read = read_back(&reader, &backup.manifest).await.unwrap();
+        assert!(trees.contains(&read));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
