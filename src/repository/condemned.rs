@@ -36,15 +36,7 @@ pub(crate) struct Condemned {
 impl Repository {
     /// Reads the whole log.
     pub(crate) async fn condemned(&self) -> Result<Condemned, RepositoryError> {
-        let listing = self.store().list(layout::PRUNES).await?;
-        let written: BTreeMap<u64, Timestamp> = listing
-            .objects
-            .iter()
-            .filter_map(|object| {
-                let number = object.key.as_str().strip_prefix(layout::PRUNES)?;
-                Some((number.parse().ok()?, object.modified))
-            })
-            .collect();
+        let written = self.prune_records().await?;
         let numbers: Vec<u64> = written.keys().copied().collect();
         let records: Vec<PruneRecord> = stream::iter(numbers)
             .map(|number| self.prune_record(number))
@@ -61,6 +53,31 @@ impl Repository {
             condemned.packs.extend(packs);
         }
         Ok(condemned)
+    }
+
+    /// Every record up to one that was the newest lately, and when each was written. A listing may miss what is
+    /// written while it runs, and yet show what was written after that: a session that says it has seen a
+    /// record, and has not read the one before, would use packs that are about to go. Whoever writes a record
+    /// has read all before it, so that those are in any listing which begins later.
+    async fn prune_records(&self) -> Result<BTreeMap<u64, Timestamp>, RepositoryError> {
+        let first = self.list_records().await?;
+        let newest = first.keys().next_back().copied().unwrap_or_default();
+        if first.len() as u64 == newest {
+            return Ok(first);
+        }
+        // Or else old ones were tidied away.
+        let mut again = self.list_records().await?;
+        again.retain(|number, _| *number <= newest);
+        Ok(again)
+    }
+
+    async fn list_records(&self) -> Result<BTreeMap<u64, Timestamp>, RepositoryError> {
+        let listing = self.store().list(layout::PRUNES).await?;
+        let records = listing.objects.iter().filter_map(|object| {
+            let number = object.key.as_str().strip_prefix(layout::PRUNES)?;
+            Some((number.parse().ok()?, object.modified))
+        });
+        Ok(records.collect())
     }
 
     async fn prune_record(&self, number: u64) -> Result<PruneRecord, RepositoryError> {

@@ -1,12 +1,14 @@
 //! Tests of `repository`: the real code over a store in memory or a directory, with fixed surroundings.
 
 mod comparing;
+mod copying;
 mod crash;
 mod damage;
 mod format;
 pub(crate) mod given;
 mod healing;
 mod keys;
+mod late_listing;
 mod listing;
 mod lock;
 mod open;
