@@ -5,6 +5,7 @@ mod bucket;
 mod bucket_source;
 mod bucket_trouble;
 mod ceph;
+mod drill;
 mod events;
 mod export;
 mod faults;
