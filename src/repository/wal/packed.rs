@@ -16,9 +16,10 @@ use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// zstd's level: a server waits for every push, and a WAL backup compresses anew what it takes over. -3 takes half
-/// the time of 1, and more room until then.
+/// zstd's levels: a server waits for every push, and a WAL backup compresses anew what it takes over. -3 takes half
+/// the time of 1, and more room until then; -7 half of that, for what hardly shrinks anyway.
 const LEVEL: i32 = -3;
+const FAST_LEVEL: i32 = -7;
 /// Parts of this length are compressed on their own: they stay in a processor's cache.
 const PART_LEN_BYTES: usize = 512 << 10;
 /// Parts that are read ahead of those that are compressed.
@@ -27,6 +28,7 @@ pub(super) const WHAT: &str = "WAL file";
 
 thread_local! {
     static PACKER: RefCell<Packer> = RefCell::new(Packer::new(LEVEL));
+    static FAST_PACKER: RefCell<Packer> = RefCell::new(Packer::new(FAST_LEVEL));
 }
 
 /// A file whose parts are there or still to come.
@@ -158,6 +160,7 @@ fn read_all(mut from: impl Read, to: &Sender<io::Result<Vec<u8>>>) -> io::Result
     // Memory that the system hands out anew costs more time than what is read into it.
     let mut spare: Vec<Vec<u8>> = Vec::new();
     let mut len_bytes = 0;
+    let mut packer = &PACKER;
     loop {
         let mut part = spare.pop().unwrap_or_else(|| vec![0; PART_LEN_BYTES]);
         let len = fill(&mut from, &mut part)?;
@@ -171,7 +174,7 @@ fn read_all(mut from: impl Read, to: &Sender<io::Result<Vec<u8>>>) -> io::Result
         }
         if len > 0 {
             packing.push_back(pipeline::start(move || Packing {
-                packed: PACKER.with_borrow_mut(|packer| packer.pack(&part[..len])),
+                packed: packer.with_borrow_mut(|packer| packer.pack(&part[..len])),
                 part,
             }));
         }
@@ -181,6 +184,10 @@ fn read_all(mut from: impl Read, to: &Sender<io::Result<Vec<u8>>>) -> io::Result
             let Some(done) = first.transpose().map_err(ended)? else {
                 break;
             };
+            // A file is much the same throughout: what its parts came to tells what those to come are worth.
+            if done.packed.len() > done.part.len() / 2 {
+                packer = &FAST_PACKER;
+            }
             spare.push(done.part);
             if to.send(Ok(done.packed)).is_err() {
                 return Ok(());
