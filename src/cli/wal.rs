@@ -13,7 +13,7 @@ use crate::model::wal::{Archive, SegmentBytes, SystemId, WalName};
 use crate::plan_file::UnsetEnv;
 use crate::repository::{NamedBy, OpenError, PackedWal, Repository, RepositoryError};
 use crate::restore::wal::WalPlace;
-use crate::source::wal::{self, WalFileError};
+use crate::source::wal;
 use crate::store::Kind;
 use bytes::Bytes;
 use std::ffi::OsString;
@@ -40,8 +40,9 @@ pub async fn run(command: WalCommand, context: &Context) -> Result<Exit, Trouble
             chdir,
         } => {
             let path = from_here(&path)?;
+            let (begun, packed) = begin(&path)?;
             let job = Job::read(&file, &component, chdir.as_deref(), context)?;
-            push(&job, &path).await
+            push(&job, &path, begun, packed).await
         }
         WalCommand::Fetch(arguments) => fetch(&arguments, context).await,
     }
@@ -99,12 +100,28 @@ impl Job {
     }
 }
 
+/// Starts to read and compress a file: that goes on while the plan file is read and the repository is opened, for
+/// the server waits for all of it.
+fn begin(path: &Path) -> Result<(Begun, PackedWal), Trouble> {
+    let file = wal::open(path).map_err(|e| Trouble::from_error(Exit::Error, &e))?;
+    let begun = (file.name, file.cluster);
+    let path = path.to_path_buf();
+    let again = move || wal::open(&path).map_err(io::Error::other);
+    Ok((begun, PackedWal::start(file, again)))
+}
+
+/// A file's name and the cluster that wrote it.
+type Begun = (WalName, (SystemId, SegmentBytes));
+
 /// Archives one file: it is archived when it is durable at the first destination, and not before. Until then
 /// the server keeps it and tries again.
-async fn push(job: &Job, path: &Path) -> Result<Exit, Trouble> {
-    let failed = |e: WalFileError| Trouble::from_error(Exit::Error, &e);
-    let file = wal::open(path).map_err(failed)?;
-    let (name, cluster, component) = (file.name, file.cluster, &job.component.name);
+async fn push(
+    job: &Job,
+    path: &Path,
+    (name, cluster): Begun,
+    packed: PackedWal,
+) -> Result<Exit, Trouble> {
+    let component = &job.component.name;
     let destination = job.component.store.first().ok_or_else(|| {
         let words = format!("component.{component} is stored nowhere");
         Trouble::new(Exit::Error, words)
@@ -113,8 +130,6 @@ async fn push(job: &Job, path: &Path) -> Result<Exit, Trouble> {
         let words = format!("{name} is not archived: {why}");
         Trouble::new(exit, words)
     };
-    // Read and compressed while the repository is opened: the server waits for both.
-    let packed = PackedWal::start(file);
     let repository = job.open(destination).await;
     let repository = repository.map_err(|trouble| not_archived(trouble.exit, trouble.message))?;
     let failed_there = |e: RepositoryError| match e {
@@ -163,7 +178,7 @@ async fn keep_history(
     let known = repository.get_wal(component, system, &history).await?;
     if let (None, Ok(file)) = (known, wal::read(&beside)) {
         repository
-            .put_wal(component, system, &history, PackedWal::of(&file.bytes))
+            .put_wal(component, system, &history, PackedWal::of(file.bytes))
             .await?;
     }
     Ok(())

@@ -18,19 +18,3 @@ pub use file::to_file;
 pub use payload::Payload;
 pub use place::{Placed, Removed, key, put, remove};
 pub use spool::Spool;
-
-use std::io::{self, Read};
-
-/// Reads until `to` is full or there is nothing more.
-pub(crate) fn read_full(from: &mut impl Read, to: &mut [u8]) -> io::Result<usize> {
-    let mut len = 0;
-    while len < to.len() {
-        match from.read(&mut to[len..]) {
-            Ok(0) => break,
-            Ok(more) => len += more,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(len)
-}

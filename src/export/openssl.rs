@@ -2,8 +2,8 @@
 //! with the padding of PKCS #7. The format has no authentication: a wrong password shows by its padding only,
 //! and not always. Holds one chunk in memory, whatever passes through.
 
-use crate::export::read_full;
 use crate::model::secret::Secret;
+use crate::repository::fill;
 use cbc::cipher::block_padding::Pkcs7;
 use cbc::cipher::{Array, BlockModeDecrypt, BlockModeEncrypt, KeyIvInit};
 use ring::{digest, pbkdf2};
@@ -148,7 +148,7 @@ impl<R: Read> Decrypt<R> {
     /// Reads the header and the first chunk.
     pub fn new(mut from: R, passphrase: &Secret, how: Derivation) -> io::Result<Self> {
         let mut header = [0; MAGIC.len() + SALT_LEN_BYTES];
-        let len = read_full(&mut from, &mut header)?;
+        let len = fill(&mut from, &mut header)?;
         let (magic, salt) = header.split_at(MAGIC.len());
         let Ok(salt) = salt.try_into() else {
             return Err(io::Error::other("the salt has another length"));
@@ -209,7 +209,7 @@ impl<R: Read> Read for Decrypt<R> {
 
 fn chunk(from: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut chunk = vec![0; CHUNK];
-    let len = read_full(from, &mut chunk)?;
+    let len = fill(from, &mut chunk)?;
     chunk.truncate(len);
     Ok(chunk)
 }

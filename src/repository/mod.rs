@@ -46,13 +46,14 @@ pub use lock::{Attempt, HeldLock, IsGone, RunLock};
 pub use open::{Creation, NewSlot};
 pub use prune::{Packs, PruneReport, PruneRequest, Repack};
 pub use reader::compare::{Comparison, UnreadDirectory};
-pub use reader::content::ContentReader;
+pub use reader::content::{ContentReader, ContentsReader};
 pub use reader::parent::ParentTree;
 pub use reader::versions::{PathVersion, Versions, Wanted};
 pub use reader::{BlobSink, Reader};
 pub use rotate::{Rotated, rotate};
 pub use session::{Commit, Draft, Session};
 pub use wal::{ClusterRecord, NamedBy, PackedWal, WalObject, WalPut, WalReader};
+pub(crate) use writer::fill;
 pub use writer::{Progress, TreeStats};
 
 use crate::model::ids::RepositoryId;

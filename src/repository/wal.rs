@@ -192,7 +192,7 @@ impl Repository {
         };
         let number = u32::try_from(after.len()).unwrap_or(u32::MAX - 1) + 1;
         let key = layout::wal_cluster(component, number);
-        let record = PackedWal::of(&to_json(&record));
+        let record = PackedWal::of(to_json(&record).into());
         match self.put_wal_object(&key, &record).await {
             Err(RepositoryError::Store(e)) if e.kind == Kind::AlreadyExists => Ok(false),
             put => put.map(|()| true),
@@ -244,7 +244,9 @@ impl Repository {
 
     async fn put_wal_object(&self, key: &Key, file: &PackedWal) -> Result<(), RepositoryError> {
         self.permits(Operation::Write)?;
-        let sealed = file.sealed(self.keys().clone(), key, self.random());
+        let surroundings = self.clone();
+        let salt = move || surroundings.random();
+        let sealed = file.sealed(self.keys().clone(), key, salt);
         let put = self.store().put_parts(key, &sealed, Put::New).await;
         match file.failure() {
             Some(cause) => Err(packed::unreadable(cause)),

@@ -1,7 +1,7 @@
 //! The handle that the rest of ccb holds: a backend with a limit on calls at once, retries for a store
 //! that does not answer, and a count of calls. Never retries what was refused.
 
-use crate::store::{Backend, Doing, Key, Kind, Listing, PartsOf, Probe, Put, StoreError, whole};
+use crate::store::{Backend, Doing, Key, Kind, Listing, PartsOf, Probe, Put, StoreError};
 use bytes::Bytes;
 use std::{
     future::Future,
@@ -113,46 +113,23 @@ impl Store {
         self.retrying(Doing::Put, |attempt| {
             let body = body.clone();
             async move {
-                let outcome = self.0.backend.put(key, body.clone(), how).await;
-                let same = async |there| Ok(there == body);
-                self.settle(key, attempt, outcome, same).await
-            }
-        })
-        .await
-    }
-
-    /// See [`Backend::put_parts`], and [`Self::put`].
-    pub async fn put_parts(&self, key: &Key, parts: &PartsOf, how: Put) -> Result<(), StoreError> {
-        self.retrying(Doing::Put, async |attempt| {
-            let outcome = self.0.backend.put_parts(key, parts(), how).await;
-            let same = async |there| {
-                let failed = |e| StoreError::from_io(Doing::Put, key, &self.location(), e);
-                Ok(whole(parts()).await.map_err(failed)? == there)
-            };
-            self.settle(key, attempt, outcome, same).await
-        })
-        .await
-    }
-
-    /// What an attempt to write came to, when a lost answer is taken into account.
-    async fn settle(
-        &self,
-        key: &Key,
-        attempt: u32,
-        outcome: Result<(), StoreError>,
-        is_same: impl AsyncFnOnce(Bytes) -> Result<bool, StoreError>,
-    ) -> Result<(), StoreError> {
-        match outcome {
-            Err(e) if attempt > 1 && e.kind == Kind::AlreadyExists => {
-                let there = self.0.backend.get(key, None).await?;
-                if is_same(there).await? {
-                    Ok(())
-                } else {
-                    Err(e)
+                match self.0.backend.put(key, body.clone(), how).await {
+                    Err(e) if attempt > 1 && e.kind == Kind::AlreadyExists => {
+                        let there = self.0.backend.get(key, None).await?;
+                        if there == body { Ok(()) } else { Err(e) }
+                    }
+                    outcome => outcome,
                 }
             }
-            outcome => outcome,
-        }
+        })
+        .await
+    }
+
+    /// See [`Backend::put_parts`]. When an attempt whose answer was lost had written it, then it exists already:
+    /// the next one has other bytes, and only the caller can tell what they stand for.
+    pub async fn put_parts(&self, key: &Key, parts: &PartsOf, how: Put) -> Result<(), StoreError> {
+        self.retrying(Doing::Put, |_| self.0.backend.put_parts(key, parts(), how))
+            .await
     }
 
     /// See [`Backend::list`].

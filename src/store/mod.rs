@@ -83,7 +83,7 @@ pub trait Backend: Debug + Send + Sync {
 /// An object that may still be in the making: its bytes in order, which are waited for. An error ends it.
 pub type Parts = Box<dyn Iterator<Item = io::Result<Bytes>> + Send>;
 
-/// Gives the same bytes whenever it is asked.
+/// Makes an object from its start, for every attempt to write it anew.
 pub type PartsOf = dyn Fn() -> Parts + Send + Sync;
 
 /// All bytes of an object, waited for where that is allowed.

@@ -187,7 +187,12 @@ impl Survey {
             };
             let (system, name) = (file.cluster.0, file.name);
             let put = repository
-                .put_wal(&component.name, system, &name, PackedWal::of(&file.bytes))
+                .put_wal(
+                    &component.name,
+                    system,
+                    &name,
+                    PackedWal::of(file.bytes.clone()),
+                )
                 .await;
             put.map_err(|cause| StepError::Repository {
                 doing: "keep",

@@ -19,7 +19,7 @@ pub(crate) fn length(len: usize) -> Vec<u8> {
 /// Reads the tag of the next packet; nothing at the end.
 pub(crate) fn tag(from: &mut impl Read) -> io::Result<Option<(u8, Kind)>> {
     let mut byte = [0];
-    if crate::export::read_full(from, &mut byte)? == 0 {
+    if crate::repository::fill(from, &mut byte)? == 0 {
         return Ok(None);
     }
     match byte[0] {

@@ -8,8 +8,8 @@ use crate::export::gpg::{
     BAD_DECRYPT, CODE_HEADER, CODE_LEN_BYTES, PREFIX_LEN_BYTES, TAG_COMPRESSED, TAG_ENCRYPTED,
     TAG_LITERAL, TAG_PADDING_MARKER, TAG_SESSION_KEY,
 };
-use crate::export::read_full;
 use crate::model::secret::Secret;
+use crate::repository::fill;
 use flate2::read::{DeflateDecoder, ZlibDecoder};
 use sha1::{Digest, Sha1};
 use std::io::{self, Read};
@@ -223,7 +223,7 @@ impl<R: Read> Coded<R> {
         self.given = 0;
         let start = self.ready.len();
         self.ready.resize(start + CHUNK, 0);
-        let len = read_full(&mut self.from, &mut self.ready[start..])?;
+        let len = fill(&mut self.from, &mut self.ready[start..])?;
         self.ready.truncate(start + len);
         self.cfb.decrypt(&mut self.ready[start..]);
         self.at_end = len < CHUNK;

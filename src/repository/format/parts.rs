@@ -6,7 +6,8 @@ use crate::repository::format::FormatError;
 use crate::repository::format::aead::{SealingKey, TAG_LEN};
 use crate::repository::format::key::Keys;
 use crate::repository::format::seal::{
-    HEADER_LEN, ObjectType, PAYLOAD_MAX_BYTES, header, object_aad, object_key, salt_of, unpack,
+    HEADER_LEN, ObjectType, PAYLOAD_MAX_BYTES, Packer, header, object_aad, object_key, salt_of,
+    unpack,
 };
 use crate::repository::format::wire::Reader;
 
@@ -15,6 +16,24 @@ const VERSION: u8 = 1;
 const KIND: ObjectType = ObjectType::Wal;
 const PART: u32 = 0;
 const END: u32 = 1;
+
+/// What stands before a part: how long it is.
+const LEN_LEN: usize = 4;
+
+/// A part that was compressed, with room around it for what seals it.
+pub struct PackedPart(Vec<u8>);
+
+impl PackedPart {
+    /// Compresses `part`.
+    pub fn new(packer: &mut Packer, part: &[u8]) -> Self {
+        Self(packer.pack_between(LEN_LEN, part, TAG_LEN))
+    }
+
+    /// What it takes, compressed.
+    pub fn len_bytes(&self) -> usize {
+        self.0.len() - LEN_LEN
+    }
+}
 
 /// Seals the parts of one object, one after another.
 pub struct PartSealer {
@@ -38,27 +57,26 @@ impl PartSealer {
         }
     }
 
-    /// The next bytes of the object: those of a part that was compressed by itself.
-    pub fn part(&mut self, packed: &[u8]) -> Vec<u8> {
-        self.seal(PART, packed)
+    /// The next bytes of the object: those of a part.
+    pub fn part(&mut self, part: PackedPart) -> Vec<u8> {
+        self.seal(PART, part.0)
     }
 
     /// Its last bytes.
     pub fn end(mut self) -> Vec<u8> {
-        self.seal(END, &[])
+        self.seal(END, vec![0; LEN_LEN])
     }
 
-    fn seal(&mut self, what: u32, packed: &[u8]) -> Vec<u8> {
-        let mut out = std::mem::take(&mut self.header);
-        out.reserve_exact(4 + packed.len() + TAG_LEN);
-        out.extend_from_slice(&(packed.len() as u32).to_le_bytes());
-        let start = out.len();
-        out.extend_from_slice(packed);
-        let nonce = nonce(what, self.number);
-        let tag = self.key.seal(nonce, &self.aad, &mut out[start..]);
-        out.extend_from_slice(&tag);
+    fn seal(&mut self, what: u32, mut part: Vec<u8>) -> Vec<u8> {
+        let (len, content) = part.split_at_mut(LEN_LEN);
+        len.copy_from_slice(&(content.len() as u32).to_le_bytes());
+        let tag = self.key.seal(nonce(what, self.number), &self.aad, content);
+        part.extend_from_slice(&tag);
         self.number += 1;
-        out
+        match std::mem::take(&mut self.header) {
+            header if header.is_empty() => part,
+            header => [header, part].concat(),
+        }
     }
 }
 
@@ -106,13 +124,14 @@ mod tests {
     use crate::repository::format::FormatError;
     use crate::repository::format::config::CipherSuite;
     use crate::repository::format::key::{Keyring, Keys};
-    use crate::repository::format::parts::{PartSealer, open_parts};
-    use crate::repository::format::seal::pack;
+    use crate::repository::format::parts::{PackedPart, PartSealer, open_parts};
+    use crate::repository::format::seal::Packer;
 
     fn sealed(keys: &Keys, parts: &[&[u8]]) -> (Vec<Vec<u8>>, Vec<u8>) {
         let mut sealer = PartSealer::new(keys, "wal/a", [5; 32]);
-        let parts = parts.iter().map(|part| sealer.part(&pack(part, 1)));
-        let parts = parts.collect();
+        let mut packer = Packer::new(1);
+        let parts = parts.iter().map(|part| PackedPart::new(&mut packer, part));
+        let parts = parts.map(|part| sealer.part(part)).collect();
         (parts, sealer.end())
     }
 

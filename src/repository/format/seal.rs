@@ -10,7 +10,7 @@ use crate::repository::format::manifest::{from_json, to_json};
 use crate::repository::format::wire::Reader;
 use ring::hmac;
 use serde::{Serialize, de::DeserializeOwned};
-use std::io::Read;
+use std::io::{Cursor, Read};
 
 const MAGIC: &[u8; 4] = b"CCBO";
 const VERSION: u8 = 1;
@@ -82,7 +82,7 @@ pub fn seal(keys: &Keys, kind: ObjectType, name: &str, payload: &[u8], salt: [u8
     let epoch = keys.keyring().epoch();
     let mut out = header(kind, VERSION, epoch, &salt);
     let aad = object_aad(&out, keys, name);
-    out.extend(pack(payload, LEVEL));
+    out.extend(Packer::new(LEVEL).pack(payload));
     let key = object_key(keys, kind, epoch, &salt).expect("the keyring holds its own newest epoch");
     let tag = key.seal([0; 12], &aad, &mut out[HEADER_LEN..]);
     out.extend_from_slice(&tag);
@@ -99,14 +99,9 @@ pub(super) fn header(kind: ObjectType, version: u8, epoch: u16, salt: &[u8; 32])
     .concat()
 }
 
-/// Compresses a payload, or a part of one.
-pub fn pack(part: &[u8], level: i32) -> Vec<u8> {
-    Packer::new(level).pack(part)
-}
-
 const IN_MEMORY: &str = "zstd compresses from memory to memory";
 
-/// Compresses several parts: what it needs for that it gets once.
+/// Compresses payloads, or parts of one: what it needs for that it gets once.
 pub struct Packer(zstd::bulk::Compressor<'static>);
 
 impl Packer {
@@ -117,7 +112,19 @@ impl Packer {
 
     /// Compresses one part.
     pub fn pack(&mut self, part: &[u8]) -> Vec<u8> {
-        self.0.compress(part).expect(IN_MEMORY)
+        self.pack_between(0, part, 0)
+    }
+
+    /// Compresses one part, with `before` bytes of nothing in front of it and memory for `after` more behind it:
+    /// what comes around it needs no copy of it.
+    pub(super) fn pack_between(&mut self, before: usize, part: &[u8], after: usize) -> Vec<u8> {
+        let len_max = zstd::zstd_safe::compress_bound(part.len());
+        let mut out = Vec::with_capacity(before + len_max + after);
+        out.resize(before, 0);
+        let mut out = Cursor::new(out);
+        out.set_position(before as u64);
+        self.0.compress_to_buffer(part, &mut out).expect(IN_MEMORY);
+        out.into_inner()
     }
 }
 

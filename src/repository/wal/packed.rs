@@ -4,16 +4,16 @@
 use crate::repository::RepositoryError;
 use crate::repository::format::FormatError;
 use crate::repository::format::key::Keys;
-use crate::repository::format::parts::PartSealer;
-use crate::repository::format::seal::{PAYLOAD_MAX_BYTES, Packer, unpack};
+use crate::repository::format::parts::{PackedPart, PartSealer};
+use crate::repository::format::seal::{PAYLOAD_MAX_BYTES, Packer};
 use crate::repository::pipeline;
 use crate::repository::writer::fill;
 use crate::store::{Key, Parts};
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::io::{self, Read};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::io::{self, Cursor, Read};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// zstd's levels: a server waits for every push, and a WAL backup compresses anew what it takes over. -3 takes half
@@ -24,6 +24,8 @@ const FAST_LEVEL: i32 = -7;
 const PART_LEN_BYTES: usize = 512 << 10;
 /// Parts that are read ahead of those that are compressed.
 const AHEAD: usize = 3;
+/// Compressed parts that wait to be stored.
+const READY: usize = 16;
 pub(super) const WHAT: &str = "WAL file";
 
 thread_local! {
@@ -31,98 +33,85 @@ thread_local! {
     static FAST_PACKER: RefCell<Packer> = RefCell::new(Packer::new(FAST_LEVEL));
 }
 
-/// A file whose parts are there or still to come.
+/// A file that is read and compressed, once for each attempt to store it: the first time from when it is here on,
+/// as if somebody had asked already. No more of it is in memory than is on its way.
 #[derive(Clone)]
-pub struct PackedWal(Arc<Mutex<Taken>>);
+pub struct PackedWal(Arc<File>);
 
-/// What has come so far.
-struct Taken {
-    parts: Vec<Bytes>,
-    coming: Receiver<io::Result<Vec<u8>>>,
-    failure: Option<Arc<io::Error>>,
+struct File {
+    first: Mutex<Option<Coming>>,
+    again: Box<Again>,
+    failure: Mutex<Option<Arc<io::Error>>>,
 }
 
+/// The file from its start.
+type Again = dyn Fn() -> io::Result<Box<dyn Read + Send>> + Send + Sync;
+
+/// The parts of a file in order, and nothing behind the last one.
+type Coming = Receiver<io::Result<Option<PackedPart>>>;
+
 impl PackedWal {
-    /// Starts to read all of `from`, on a thread of its own.
-    pub fn start(from: impl Read + Send + 'static) -> Self {
-        let (done, coming) = channel();
-        let to = done.clone();
-        let read = move || {
-            if let Err(e) = read_all(from, &to) {
-                // Whoever wanted it may have given up.
-                let _ = to.send(Err(e));
-            }
-        };
-        let reading = std::thread::Builder::new().name("read WAL".to_owned());
-        if let Err(e) = reading.spawn(read) {
-            let _ = done.send(Err(e));
-        }
-        Self::of_parts(coming)
+    /// Starts to read all of `from`, on a thread of its own. `again` gives the file anew, should it be needed twice.
+    pub fn start<R: Read + Send + 'static>(
+        from: R,
+        again: impl Fn() -> io::Result<R> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(File {
+            first: Mutex::new(Some(parts_of(from))),
+            again: Box::new(move || Ok(Box::new(again()?))),
+            failure: Mutex::new(None),
+        }))
     }
 
     /// A file that is in memory.
-    pub fn of(bytes: &[u8]) -> Self {
-        let (to, coming) = channel();
-        if let Err(e) = read_all(bytes, &to) {
-            let _ = to.send(Err(e));
-        }
-        Self::of_parts(coming)
+    pub fn of(bytes: Bytes) -> Self {
+        let again = bytes.clone();
+        Self::start(Cursor::new(bytes), move || Ok(Cursor::new(again.clone())))
     }
 
-    fn of_parts(coming: Receiver<io::Result<Vec<u8>>>) -> Self {
-        Self(Arc::new(Mutex::new(Taken {
-            parts: Vec::new(),
-            coming,
-            failure: None,
-        })))
-    }
-
-    /// Part `number`, waited for; none after the last one.
-    fn part(&self, number: usize) -> io::Result<Option<Bytes>> {
-        let mut taken = self.taken();
-        while taken.parts.len() <= number {
-            if let Some(failure) = &taken.failure {
-                return Err(io::Error::other(failure.clone()));
+    fn parts(&self) -> Coming {
+        let first = locked(&self.0.first).take();
+        first.unwrap_or_else(|| match (self.0.again)() {
+            Ok(from) => parts_of(from),
+            Err(e) => {
+                let (to, coming) = sync_channel(1);
+                let _ = to.send(Err(e));
+                coming
             }
-            match taken.coming.recv() {
-                Ok(Ok(part)) => taken.parts.push(part.into()),
-                Ok(Err(e)) => taken.failure = Some(Arc::new(e)),
-                Err(_) => return Ok(None),
-            }
-        }
-        Ok(taken.parts.get(number).cloned())
-    }
-
-    fn taken(&self) -> MutexGuard<'_, Taken> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        })
     }
 
     /// Why the file could not be read, if it could not.
     pub(super) fn failure(&self) -> Option<Arc<io::Error>> {
-        self.taken().failure.clone()
+        locked(&self.0.failure).clone()
     }
 
-    /// Seals it as the object `key`, part by part. Whoever asks again gets the same bytes.
+    fn failed(&self, cause: io::Error) -> io::Error {
+        let cause = Arc::new(cause);
+        *locked(&self.0.failure) = Some(cause.clone());
+        io::Error::other(cause)
+    }
+
+    /// Seals it as the object `key`, part by part, under a new salt whenever somebody asks: nothing says that the
+    /// file is then still the same.
     pub(super) fn sealed(
         &self,
         keys: Arc<Keys>,
         key: &Key,
-        salt: [u8; 32],
+        salt: impl Fn() -> [u8; 32] + Send + Sync + 'static,
     ) -> impl Fn() -> Parts + Send + Sync + 'static {
         let (file, name) = (self.clone(), key.to_string());
         move || {
-            let mut sealer = Some(PartSealer::new(&keys, &name, salt));
-            let file = file.clone();
-            let mut numbers = 0..;
+            let (file, coming) = (file.clone(), file.parts());
+            let mut sealer = Some(PartSealer::new(&keys, &name, salt()));
             Box::new(std::iter::from_fn(move || {
-                let mut sealing = sealer.take()?;
-                match file.part(numbers.next()?) {
-                    Err(e) => Some(Err(e)),
-                    Ok(None) => Some(Ok(sealing.end().into())),
-                    Ok(Some(part)) => {
-                        let sealed = sealing.part(&part);
-                        sealer = Some(sealing);
-                        Some(Ok(sealed.into()))
+                let sealing = sealer.as_mut()?;
+                match coming.recv().unwrap_or_else(|_| Err(given_up())) {
+                    Ok(Some(part)) => Some(Ok(sealing.part(part).into())),
+                    Ok(None) => sealer.take().map(|sealer| Ok(sealer.end().into())),
+                    Err(e) => {
+                        sealer = None;
+                        Some(Err(file.failed(e)))
                     }
                 }
             }))
@@ -131,22 +120,29 @@ impl PackedWal {
 
     /// Whether the file is these bytes. Waits for it.
     pub(super) fn is(&self, bytes: &[u8]) -> Result<bool, RepositoryError> {
+        let failed = |e| unreadable(Arc::new(e));
+        let mut file = (self.0.again)().map_err(failed)?;
+        let mut part = vec![0; PART_LEN_BYTES];
         let mut rest = bytes;
-        for number in 0.. {
-            let part = self.part(number).map_err(|e| unreadable(Arc::new(e)))?;
-            let Some(part) = part else { break };
-            let part = unpack(WHAT, &part, PART_LEN_BYTES as u64);
-            let part = part.map_err(|cause| RepositoryError::Encode {
-                what: WHAT.to_owned(),
-                cause,
-            })?;
-            match rest.strip_prefix(part.as_slice()) {
+        loop {
+            let len = fill(&mut file, &mut part).map_err(failed)?;
+            match rest.strip_prefix(&part[..len]) {
                 Some(after) => rest = after,
                 None => return Ok(false),
             }
+            if len < PART_LEN_BYTES {
+                return Ok(rest.is_empty());
+            }
         }
-        Ok(rest.is_empty())
     }
+}
+
+fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn given_up() -> io::Error {
+    io::Error::other("the work was given up")
 }
 
 pub(super) fn unreadable(cause: Arc<io::Error>) -> RepositoryError {
@@ -154,8 +150,30 @@ pub(super) fn unreadable(cause: Arc<io::Error>) -> RepositoryError {
     RepositoryError::Stream { name, cause }
 }
 
-/// Hands over the parts in order, each as soon as it is compressed.
-fn read_all(mut from: impl Read, to: &Sender<io::Result<Vec<u8>>>) -> io::Result<()> {
+/// Reads all of `from`, on a thread of its own.
+fn parts_of(from: impl Read + Send + 'static) -> Coming {
+    let (to, coming) = sync_channel(READY);
+    let failed = to.clone();
+    let read = move || {
+        // Whoever wanted it may have given up.
+        let _ = match read_all(from, &to) {
+            Ok(true) => to.send(Ok(None)),
+            Ok(false) => Ok(()),
+            Err(e) => to.send(Err(e)),
+        };
+    };
+    let reading = std::thread::Builder::new().name("read WAL".to_owned());
+    if let Err(e) = reading.spawn(read) {
+        let _ = failed.send(Err(e));
+    }
+    coming
+}
+
+/// Hands over the parts in order, each as soon as it is compressed; whether that went on to the end.
+fn read_all(
+    mut from: impl Read,
+    to: &SyncSender<io::Result<Option<PackedPart>>>,
+) -> io::Result<bool> {
     let mut packing: VecDeque<Receiver<Packing>> = VecDeque::new();
     // Memory that the system hands out anew costs more time than what is read into it.
     let mut spare: Vec<Vec<u8>> = Vec::new();
@@ -174,33 +192,32 @@ fn read_all(mut from: impl Read, to: &Sender<io::Result<Vec<u8>>>) -> io::Result
         }
         if len > 0 {
             packing.push_back(pipeline::start(move || Packing {
-                packed: packer.with_borrow_mut(|packer| packer.pack(&part[..len])),
+                packed: packer.with_borrow_mut(|packer| PackedPart::new(packer, &part[..len])),
                 part,
             }));
         }
         while packing.len() > if is_last { 0 } else { AHEAD } {
             let first = packing.pop_front().map(|part| part.recv());
-            let ended = |_| io::Error::other("the work was given up");
-            let Some(done) = first.transpose().map_err(ended)? else {
+            let Some(done) = first.transpose().map_err(|_| given_up())? else {
                 break;
             };
             // A file is much the same throughout: what its parts came to tells what those to come are worth.
-            if done.packed.len() > done.part.len() / 2 {
+            if done.packed.len_bytes() > done.part.len() / 2 {
                 packer = &FAST_PACKER;
             }
             spare.push(done.part);
-            if to.send(Ok(done.packed)).is_err() {
-                return Ok(());
+            if to.send(Ok(Some(done.packed))).is_err() {
+                return Ok(false);
             }
         }
         if is_last {
-            return Ok(());
+            return Ok(true);
         }
     }
 }
 
 /// A part that was compressed, and the memory that it was read into.
 struct Packing {
-    packed: Vec<u8>,
+    packed: PackedPart,
     part: Vec<u8>,
 }

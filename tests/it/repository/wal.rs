@@ -1,7 +1,9 @@
 //! WAL that was handed over: kept once, told apart by cluster, and removed only when a backup has had it for
 //! the grace.
 
-use crate::repository::given::{draft, files, memory, noise, repository, walk, write};
+use crate::repository::given::{
+    draft, files, memory, noise, repository, secret, surroundings, walk, write,
+};
 use crate::support::captured::chain;
 use ccb::model::ids::ComponentName;
 use ccb::model::strategy::Method;
@@ -12,10 +14,13 @@ use ccb::repository::{
     WalPut,
 };
 use ccb::store::memory::Fault;
-use ccb::store::{Doing, Kind};
+use ccb::store::{Doing, Kind, Retries, Store};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
 
 const SYSTEM: SystemId = SystemId(7_001);
 
@@ -33,7 +38,12 @@ async fn put(
     bytes: Vec<u8>,
 ) -> Result<WalPut, RepositoryError> {
     repository
-        .put_wal(&component(), SYSTEM, &name(file), PackedWal::of(&bytes))
+        .put_wal(
+            &component(),
+            SYSTEM,
+            &name(file),
+            PackedWal::of(bytes.into()),
+        )
         .await
 }
 
@@ -84,14 +94,7 @@ async fn a_file_is_kept_once_and_comes_back_as_it_was() {
         hand_over(&repository, FIRST, bytes.clone()).await,
         WalPut::Same
     );
-    let other = repository
-        .put_wal(
-            &component(),
-            SYSTEM,
-            &name(FIRST),
-            PackedWal::of(&noise("other", 3 << 20)),
-        )
-        .await;
+    let other = put(&repository, FIRST, noise("other", 3 << 20)).await;
     assert!(
         matches!(other, Err(RepositoryError::OtherWal { .. })),
         "{other:?}"
@@ -114,15 +117,58 @@ async fn a_file_that_can_not_be_read_to_its_end_is_not_kept() {
     let backend = memory();
     let repository = repository(&backend).await;
     let bytes = noise("segment", 3 << 20);
-    let cut = io::Cursor::new(bytes.clone()).take(2 << 20);
-    let broken = cut.chain(Broken);
+    let cut = bytes.clone();
+    let broken = move || io::Cursor::new(cut.clone()).take(2 << 20).chain(Broken);
+    let packed = PackedWal::start(broken(), move || Ok(broken()));
     let put = repository
-        .put_wal(&component(), SYSTEM, &name(FIRST), PackedWal::start(broken))
+        .put_wal(&component(), SYSTEM, &name(FIRST), packed)
         .await;
     let said = chain(&put.unwrap_err());
     assert!(said.contains("the disk is worn out"), "{said}");
     assert!(names(&repository).await.is_empty());
     assert_eq!(hand_over(&repository, FIRST, bytes).await, WalPut::New);
+}
+
+#[tokio::test]
+async fn a_file_whose_answer_was_lost_is_found_to_be_the_same_or_another() {
+    let backend = memory();
+    repository(&backend).await;
+    let at_once = Duration::from_millis(1);
+    let retries = Retries {
+        attempts: 3,
+        first_pause: at_once,
+        pause_max: at_once,
+    };
+    let store = Store::with_retries(Arc::new(backend.clone()), 4, retries);
+    let (secret, surroundings) = (secret(), surroundings("again"));
+    let repository = Repository::open(store, Some(&secret), &surroundings).await;
+    let repository = repository.unwrap();
+    let bytes = noise("segment", 3 << 20);
+    let lose_the_first = || {
+        let puts = AtomicU32::new(0);
+        backend.set_hook(Box::new(move |_, doing, key| {
+            let is_it = doing == Doing::Put && key.ends_with(FIRST);
+            match is_it && puts.fetch_add(1, Relaxed) == 0 {
+                true => Fault::LoseAnswer,
+                false => Fault::None,
+            }
+        }));
+    };
+    lose_the_first();
+    let kept = hand_over(&repository, FIRST, bytes.clone()).await;
+    assert_eq!(kept, WalPut::Same);
+    lose_the_first();
+    let other = put(&repository, FIRST, noise("other", 3 << 20)).await;
+    assert!(
+        matches!(other, Err(RepositoryError::OtherWal { .. })),
+        "{other:?}"
+    );
+    backend.set_hook(Box::new(|_, _, _| Fault::None));
+    let got = repository
+        .get_wal(&component(), SYSTEM, &name(FIRST))
+        .await
+        .unwrap();
+    assert!(got.unwrap() == bytes);
 }
 
 /// A file on a bad disk.

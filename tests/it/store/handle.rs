@@ -83,34 +83,24 @@ async fn a_put_whose_answer_was_lost_succeeds_when_its_own_bytes_are_there() {
 }
 
 #[tokio::test]
-async fn an_object_in_the_making_is_written_again_as_it_was() {
+async fn an_object_in_the_making_is_made_anew_and_may_then_be_there() {
     let asked = Arc::new(AtomicU32::new(0));
     let counted = asked.clone();
-    let mine = move || -> Parts {
-        counted.fetch_add(1, Relaxed);
-        Box::new(["mi", "ne"].into_iter().map(|part| Ok(Bytes::from(part))))
+    let parts = move || -> Parts {
+        let attempt = counted.fetch_add(1, Relaxed).to_string();
+        let parts = ["attempt ".to_owned(), attempt];
+        Box::new(parts.into_iter().map(|part| Ok(part.into())))
     };
-    let lost = |n, _, _: &str| {
-        if n == 1 {
-            Fault::LoseAnswer
-        } else {
-            Fault::None
-        }
-    };
-    let (memory, store) = store_with(lost);
-    store.put_parts(&key(), &mine, Put::New).await.unwrap();
-    // Written, written again, and held against what is there.
+    let (memory, store) = store_with(|n, _, _| match n {
+        1 => Fault::Fail(Kind::Unreachable),
+        2 => Fault::LoseAnswer,
+        _ => Fault::None,
+    });
+    let put = store.put_parts(&key(), &parts, Put::New).await;
+    assert_eq!(put.unwrap_err().kind, Kind::AlreadyExists);
     assert_eq!(asked.load(Relaxed), 3);
     memory.set_hook(Box::new(|_, _, _| Fault::None));
-    assert_eq!(store.get(&key(), None).await.unwrap(), "mine");
-
-    let theirs = || -> Parts { Box::new([Ok(Bytes::from("theirs"))].into_iter()) };
-    memory.set_hook(Box::new(move |n, _, _| match n {
-        1 => Fault::Fail(Kind::Unreachable),
-        _ => Fault::None,
-    }));
-    let refused = store.put_parts(&key(), &theirs, Put::New).await;
-    assert_eq!(refused.unwrap_err().kind, Kind::AlreadyExists);
+    assert_eq!(store.get(&key(), None).await.unwrap(), "attempt 1");
 }
 
 #[tokio::test]

@@ -11,8 +11,8 @@ use ccb::repository::format::config::CipherSuite;
 use ccb::repository::format::index::{Segment, encode};
 use ccb::repository::format::key::{Keyring, Secret, make_slot};
 use ccb::repository::format::pack::{PackWriter, Stored};
-use ccb::repository::format::parts::{PartSealer, open_parts};
-use ccb::repository::format::seal::{ObjectType, OpenType, pack, seal, sign};
+use ccb::repository::format::parts::{PackedPart, PartSealer, open_parts};
+use ccb::repository::format::seal::{ObjectType, OpenType, Packer, seal, sign};
 use ccb::repository::format::tree::encode_leaves;
 use jiff::Timestamp;
 use std::fmt::Write;
@@ -58,10 +58,14 @@ fn vectors() -> String {
         let keys = keys(suite);
         let object = seal(&keys, ObjectType::Manifest, "backups/a/b", b"", [5; 32]);
         put(&format!("manifest {name}"), hex(&object));
-        let parts = [pack(b"abc", 1), pack(b"defg", 1)];
+        let mut packer = Packer::new(1);
+        let parts = [&b"abc"[..], b"defg"].map(|part| PackedPart::new(&mut packer, part));
         let wal = "wal/a/7/00000001/000000010000000000000001";
         let mut sealer = PartSealer::new(&keys, wal, [5; 32]);
-        let mut object: Vec<u8> = parts.iter().flat_map(|part| sealer.part(part)).collect();
+        let mut object: Vec<u8> = parts
+            .into_iter()
+            .flat_map(|part| sealer.part(part))
+            .collect();
         object.extend(sealer.end());
         assert_eq!(open_parts(&keys, wal, &object).unwrap(), b"abcdefg");
         put(&format!("wal {name}"), hex(&object));
