@@ -82,9 +82,20 @@ pub async fn backup(
             format!("there is no component `{component}` in {file}"),
         )
     })?;
+    let mut methods = known.source.methods().iter();
+    let default = methods.find(|method| **method != Method::Check);
+    let method = match (method.transpose()?, default) {
+        (Some(Method::Check), _) | (None, None) => {
+            let words = format!(
+                "`check` looks at what component.{component} is and makes no backup; ccb apply does it when it is due"
+            );
+            return Err(Trouble::new(Exit::Error, words));
+        }
+        (Some(method), _) | (None, Some(&method)) => method,
+    };
     let wanted = plan::OnDemand {
         component,
-        method: method.transpose()?.unwrap_or(known.source.methods()[0]),
+        method,
         tag,
     };
     let job = Job {

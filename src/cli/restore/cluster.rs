@@ -136,19 +136,25 @@ fn tell_how_to_start(
         .store
         .iter()
         .filter_map(|name| reading.strategy.destination(name));
+    let prefixes = destinations
+        .clone()
+        .filter_map(|d| d.credentials.as_ref()?.env_prefix.as_deref());
+    let of_access = prefixes.flat_map(|prefix| {
+        ["ACCESS_KEY_ID", "SECRET_ACCESS_KEY"].map(|name| format!("{prefix}{name}"))
+    });
     let keys = destinations.filter_map(|d| reading.strategy.encryption(d.encrypt.as_ref()?));
     let of_keys = keys.filter_map(|encryption| match &encryption.key {
-        SecretRef::Env(name) => Some(name.as_str()),
+        SecretRef::Env(name) => Some(name.clone()),
         _ => None,
     });
     let in_values = reading
         .strategy
         .env_in_values
         .iter()
-        .map(|used| used.name.as_str());
-    let names: BTreeSet<&str> = of_keys.chain(in_values).collect();
+        .map(|used| used.name.clone());
+    let names: BTreeSet<String> = of_access.chain(of_keys).chain(in_values).collect();
     if !names.is_empty() {
-        let names: Vec<&str> = names.into_iter().collect();
+        let names: Vec<String> = names.into_iter().collect();
         output::print(&format!(
             "It gets its WAL with `ccb wal fetch`, which needs in the server's environment: {}",
             names.join(", ")

@@ -71,9 +71,11 @@ pub async fn base(manifest: &Manifest, reader: &Reader, root: &Node) -> Finding 
     match listed(reader, files.remove(MANIFEST)).await {
         Err(why) => against.push(format!("`{}`: {why}", printable(MANIFEST))),
         Ok(listed) => {
-            for file in &listed {
-                compared += u64::from(compare(reader, file, &mut files, &mut against).await);
-            }
+            let wanted = listed
+                .iter()
+                .filter_map(|file| wanted(file, &mut files, &mut against))
+                .collect();
+            compared = compare(reader, wanted, &mut against).await;
             for path in files.keys() {
                 against.push(format!(
                     "`{}` is in no list of the server's",
@@ -109,48 +111,85 @@ async fn listed(
     Ok(listed.files)
 }
 
-/// Holds one file against the list, and takes it off `files`; whether its checksum was compared.
-async fn compare(
-    reader: &Reader,
-    listed: &ListedFile,
+/// A file that is as long as it was, and the checksum that it must have.
+struct Wanted<'a> {
+    path: Vec<u8>,
+    content: Content,
+    checksum: &'a str,
+}
+
+impl Wanted<'_> {
+    fn wrong(&self, why: String, against: &mut Against) {
+        against.push(format!("`{}`: {why}", printable(&self.path)));
+    }
+}
+
+/// Takes one file of the list off `files`, and holds its length against it.
+fn wanted<'a>(
+    listed: &'a ListedFile,
     files: &mut BTreeMap<Vec<u8>, (u64, Content)>,
     against: &mut Against,
-) -> bool {
+) -> Option<Wanted<'a>> {
     let Some(path) = listed.path() else {
         against.push("the server's list has a file without a path".to_owned());
-        return false;
+        return None;
     };
     let mut wrong = |why: String| against.push(format!("`{}`: {why}", printable(&path)));
     let Some((size, content)) = files.remove(&path) else {
         wrong("it is not in it".to_owned());
-        return false;
+        return None;
     };
     if size != listed.size {
         wrong(format!("it has {size} bytes, and had {}", listed.size));
-        return false;
+        return None;
     }
-    let (Some("CRC32C"), Some(want)) = (listed.algorithm.as_deref(), &listed.checksum) else {
-        return false;
+    let (Some("CRC32C"), Some(checksum)) = (listed.algorithm.as_deref(), &listed.checksum) else {
+        return None;
     };
-    match checksum(reader, &content).await {
-        Ok(found) if found.eq_ignore_ascii_case(want) => true,
-        Ok(found) => {
-            wrong(format!("its checksum is {found}, and was {want}"));
-            true
-        }
-        Err(error) => {
-            wrong(chain(&error));
-            false
-        }
-    }
+    Some(Wanted {
+        path,
+        content,
+        checksum,
+    })
 }
 
-async fn checksum(reader: &Reader, content: &Content) -> Result<String, RepositoryError> {
-    let mut crc = 0;
-    let mut reading = reader.content(content);
-    while let Some(part) = reading.next().await? {
-        crc = crc32c::crc32c_append(crc, &part);
+/// Reads the files and holds each against its checksum; how many could be.
+async fn compare(reader: &Reader, wanted: Vec<Wanted<'_>>, against: &mut Against) -> u64 {
+    let contents = wanted.iter().map(|file| file.content.clone());
+    let mut reading = reader.contents(contents);
+    let mut found: Vec<Result<u32, RepositoryError>> = vec![Ok(0); wanted.len()];
+    loop {
+        match reading.next_parts().await {
+            Ok(None) => break,
+            Ok(Some(parts)) => {
+                for (number, part) in parts {
+                    let crc = &mut found[number];
+                    match (crc, part) {
+                        (Ok(crc), Ok(part)) => *crc = crc32c::crc32c_append(*crc, &part),
+                        (crc @ Ok(_), Err(error)) => *crc = Err(error),
+                        (Err(_), _) => {}
+                    }
+                }
+            }
+            Err(error) => {
+                against.push(chain(&error));
+                return 0;
+            }
+        }
     }
-    // PostgreSQL writes the bytes of the number as they lie in memory.
-    Ok(hex(&crc.to_le_bytes()))
+    let mut compared = 0;
+    for (file, found) in wanted.iter().zip(found) {
+        // PostgreSQL writes the bytes of the number as they lie in memory.
+        match found.map(|crc| hex(&crc.to_le_bytes())) {
+            Ok(found) => {
+                compared += 1;
+                if !found.eq_ignore_ascii_case(file.checksum) {
+                    let want = file.checksum;
+                    file.wrong(format!("its checksum is {found}, and was {want}"), against);
+                }
+            }
+            Err(error) => file.wrong(chain(&error), against),
+        }
+    }
+    compared
 }

@@ -2,9 +2,8 @@
 
 use crate::cli::{outcome, under};
 use crate::source::postgres::given::{LAB, SLOW};
-use crate::support::postgres::{Cluster, Options};
+use crate::support::postgres::Cluster;
 use crate::support::postgres_backup::everything;
-use crate::support::redis::certificates;
 use ccb::source::processes;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -306,37 +305,7 @@ fn a_password_is_in_no_argument_of_any_program_and_in_nothing_that_is_said() {
 
 #[test]
 fn over_tls_the_servers_certificate_and_its_name_are_checked() {
-    let certificates = certificates();
-    let settings = [
-        "ssl = on",
-        "ssl_cert_file = 'server.pem'",
-        "ssl_key_file = 'server.key'",
-    ];
-    let mut cluster = Cluster::prepared(&Options {
-        settings: &settings,
-        listen: Some("127.0.0.1"),
-        ..Options::default()
-    });
-    for file in ["server.pem", "server.key"] {
-        let to = cluster.data().join(file);
-        fs::copy(certificates.path().join(file), &to).expect("copied");
-        fs::set_permissions(&to, fs::Permissions::from_mode(0o600)).expect("set");
-        let mut chown = Command::new("chown");
-        let like = format!(
-            "--reference={}",
-            cluster.data().join("PG_VERSION").display()
-        );
-        assert!(
-            chown
-                .arg(like)
-                .arg(&to)
-                .status()
-                .expect("it runs")
-                .success()
-        );
-    }
-    cluster.start_again();
-    cluster.rules(&["hostnossl all all all reject", "hostssl all all all trust"]);
+    let (cluster, certificates) = Cluster::over_tls(&[]);
     cluster.create("lab", LAB);
     let backup = |host: &str, mode: &str, ca: &str| {
         let more = format!("sslmode \"{mode}\"");

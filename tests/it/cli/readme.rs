@@ -1,6 +1,6 @@
 //! The README's tour is what the commands print: its `console` blocks are run in a folder of their own, in order,
-//! on a fixed day, and compared; those that say `postgres` or `redis` with a server of their own, those that say `any moment`
-//! with one that archives, as its user and on the day of the test, for a server's clock can not be set. `CCB_BLESS=1`
+//! on a fixed day, and compared; those that say `postgres` or `redis` with a server of their own, those that say `any moment`,
+//! `bucket`, `mirror` or `settings` with one whose clock can not be set, on the day of the test and as the user of servers. `CCB_BLESS=1`
 //! writes what they print. Ids, times of day, sizes and durations differ from run to run and are not compared.
 
 use crate::support::archiving;
@@ -56,7 +56,6 @@ fn the_readme_shows_how_a_server_comes_back_as_it_was_at_a_moment() {
     cluster.create("shop", orders);
     let _started = Started(folder.path().join("restored"));
     let tour = Tour {
-        clock: None,
         after: &|command| match command {
             // The server hands a segment over when it comes to it.
             _ if command.contains("pg_switch_wal") => {
@@ -75,7 +74,7 @@ fn the_readme_shows_how_a_server_comes_back_as_it_was_at_a_moment() {
             }
             _ => {}
         },
-        ..Tour::fixed("```console any moment\n", folder.path())
+        ..Tour::today("```console any moment\n", folder.path())
     };
     let tour = tour.at(&cluster);
     let count = tour.calling("/srv/shop", &at.to_string()).take();
@@ -113,7 +112,7 @@ pub(crate) struct Tour<'a> {
     /// `None`: the clock of the machine, as the user of servers.
     clock: Option<Clock>,
     /// Done after a command.
-    after: &'a dyn Fn(&str),
+    pub(crate) after: &'a dyn Fn(&str),
 }
 
 impl<'a> Tour<'a> {
@@ -126,6 +125,14 @@ impl<'a> Tour<'a> {
             called: Vec::new(),
             clock: Some(Clock::fixed()),
             after: &|_| {},
+        }
+    }
+
+    /// On the day of the test, as the user of servers.
+    pub(crate) fn today(fence: &'static str, folder: &'a Path) -> Self {
+        Self {
+            clock: None,
+            ..Self::fixed(fence, folder)
         }
     }
 

@@ -76,7 +76,11 @@ monmaptool --create --clobber --fsid "$id" --addv a "[v1:127.0.0.1:$monitor]" "$
 ceph-mon --mkfs -i a --monmap "$D/monmap" --keyring "$D/keyring" >"$D/log/monitor" 2>&1
 ceph-mon -f -i a --public-addr "v1:127.0.0.1:$monitor" >>"$D/log/monitor" 2>&1 </dev/null &
 disk=$(cat /proc/sys/kernel/random/uuid)
-ceph osd new "$disk" 0 >"$D/log/disk" 2>&1
+# It answers before it knows who may ask.
+for try in $(seq 100); do
+    ceph osd new "$disk" 0 >"$D/log/disk" 2>&1 && break
+    [ "$try" -lt 100 ] && sleep 0.1
+done
 ceph-osd -i 0 --mkfs --osd-uuid "$disk" >>"$D/log/disk" 2>&1
 ceph osd crush add osd.0 1.0 root=default host=localhost >>"$D/log/disk" 2>&1
 ceph-osd -f -i 0 >>"$D/log/disk" 2>&1 </dev/null &

@@ -4,8 +4,10 @@
 //!
 //! `initdb` runs once per build folder; a server starts from a copy of what it made.
 
+use crate::support::redis::certificates;
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -54,6 +56,33 @@ impl Cluster {
         let mut cluster = Self::prepared(options);
         cluster.start_again();
         cluster
+    }
+
+    /// Starts a server that is `localhost`, by TLS only; and its certificates, of which `ca.pem` is the authority.
+    pub(crate) fn over_tls(settings: &[&str]) -> (Self, TempDir) {
+        let certificates = certificates();
+        let tls = [
+            "ssl = on",
+            "ssl_cert_file = 'server.pem'",
+            "ssl_key_file = 'server.key'",
+        ];
+        let mut cluster = Self::prepared(&Options {
+            settings: &[&tls, settings].concat(),
+            listen: Some("127.0.0.1"),
+            ..Options::default()
+        });
+        for file in ["server.pem", "server.key"] {
+            let to = cluster.data().join(file);
+            fs::copy(certificates.path().join(file), &to).expect("copied");
+            fs::set_permissions(&to, fs::Permissions::from_mode(0o600)).expect("set");
+            give_to_server_user(&to);
+        }
+        cluster.start_again();
+        cluster.rules(&[
+            "hostnossl all all all reject",
+            "hostssl all,replication all all trust",
+        ]);
+        (cluster, certificates)
     }
 
     /// All but started: for tests that put something else into [`Cluster::data`] first.

@@ -27,17 +27,20 @@ impl Restored {
     }
 
     /// Started, and recovered.
-    pub(crate) fn started(mut self) -> Cluster {
-        self.cluster.start_again();
-        wait_for(|| {
-            let asked = self
-                .cluster
-                .try_sql("postgres", "SELECT pg_is_in_recovery()");
-            assert!(asked.status.success(), "{}", self.cluster.log());
-            asked.stdout == b"f\n"
-        });
-        self.cluster
+    pub(crate) fn started(self) -> Cluster {
+        recovered(self.cluster)
     }
+}
+
+/// Starts a server, and waits until it has recovered.
+pub(crate) fn recovered(mut cluster: Cluster) -> Cluster {
+    cluster.start_again();
+    wait_for(|| {
+        let asked = cluster.try_sql("postgres", "SELECT pg_is_in_recovery()");
+        assert!(asked.status.success(), "{}", cluster.log());
+        asked.stdout == b"f\n"
+    });
+    cluster
 }
 
 /// Longer than the slowest machine takes: what has not come by then never comes.

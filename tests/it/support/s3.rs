@@ -182,11 +182,6 @@ impl Server {
         self.served.state().objects.clone()
     }
 
-    /// Loses everything that is stored.
-    pub(crate) fn empty(&self) {
-        self.served.state().objects.clear();
-    }
-
     /// Puts something there behind everybody's back.
     pub(crate) fn place(&self, key: &str, body: impl Into<Bytes>) {
         let stored = Stored {

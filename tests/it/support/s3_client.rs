@@ -1,12 +1,14 @@
 //! Asks an S3 server as another program would, beside ccb: makes buckets and objects, sets policies, looks at what
 //! is there. One signed request at a time.
 
+use crate::support::s3_settings::base64_of;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use md5::{Digest as _, Md5};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
@@ -132,6 +134,27 @@ impl Account {
         assert_eq!(deleted.status, 204, "{key}: {deleted:?}");
     }
 
+    /// Names of objects of a bucket: a page of them.
+    pub(crate) fn keys(&self, bucket: &str) -> Vec<String> {
+        let listed = self.ask("GET", bucket, "", &[("list-type", "2")], &[], b"");
+        assert_eq!(listed.status, 200, "{listed:?}");
+        let text = String::from_utf8_lossy(&listed.body);
+        let keys = text.split("<Key>").skip(1);
+        let keys = keys.filter_map(|rest| Some(rest.split_once("</Key>")?.0.to_owned()));
+        keys.collect()
+    }
+
+    /// Removes everything that is in a bucket.
+    pub(crate) fn empty(&self, bucket: &str) {
+        loop {
+            let keys = self.keys(bucket);
+            if keys.is_empty() {
+                return;
+            }
+            keys.iter().for_each(|key| self.delete(bucket, key));
+        }
+    }
+
     /// Whether a bucket keeps versions.
     pub(crate) fn set_versioning(&self, bucket: &str, status: &str) {
         let document = format!(
@@ -143,6 +166,21 @@ impl Account {
             "",
             &[("versioning", "")],
             &[],
+            document.as_bytes(),
+        );
+        assert_eq!(set.status, 200, "{set:?}");
+    }
+
+    /// Sets a part of a bucket: `lifecycle`.
+    pub(crate) fn set(&self, bucket: &str, part: &'static str, document: &str) {
+        let digest = base64_of(&Md5::digest(document.as_bytes()));
+        let headers = [("content-md5", digest.as_str())];
+        let set = self.ask(
+            "PUT",
+            bucket,
+            "",
+            &[(part, "")],
+            &headers,
             document.as_bytes(),
         );
         assert_eq!(set.status, 200, "{set:?}");

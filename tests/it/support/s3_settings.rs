@@ -111,7 +111,8 @@ fn answer(status: u16, body: &str) -> Response<Bytes> {
     response
 }
 
-fn base64_of(bytes: &[u8]) -> String {
+/// As HTTP headers have it.
+pub(crate) fn base64_of(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let bit = |n: usize| {
         bytes
