@@ -59,7 +59,8 @@ impl Numbers {
         self.next() % end.max(1)
     }
 
-    fn bytes(&mut self, len: usize) -> Vec<u8> {
+    /// Bytes that do not compress.
+    pub fn bytes(&mut self, len: usize) -> Vec<u8> {
         let words = (0..len.div_ceil(8)).map(|_| self.next().to_le_bytes());
         let mut bytes = words.flatten().collect::<Vec<u8>>();
         bytes.truncate(len);

@@ -13,6 +13,7 @@ mod measure;
 mod postgres;
 mod redis;
 mod rounds;
+mod s3;
 mod table;
 mod tools;
 
@@ -42,7 +43,7 @@ pub struct Options {
     pub dir: PathBuf,
 }
 
-const USAGE: &str = "usage: tests/bench/run [--scale small|full] [--rounds N] [--only media|small|text|inventory|postgres|redis] [--dir DIRECTORY]";
+const USAGE: &str = "usage: tests/bench/run [--scale small|full] [--rounds N] [--only media|small|text|inventory|postgres|redis|s3] [--dir DIRECTORY]";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);

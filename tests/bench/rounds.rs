@@ -7,7 +7,7 @@ use crate::measure::{self, Figures, median};
 use crate::redis;
 use crate::table::{OWN, Table};
 use crate::tools::{Operation, Tool};
-use crate::{Options, Scale, postgres};
+use crate::{Options, Scale, postgres, s3};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -39,8 +39,12 @@ pub fn run(options: &Options) -> io::Result<()> {
         .dir
         .join(format!("ccb-bench-{}", std::process::id()));
     fs::create_dir_all(&dir)?;
-    if options.only == postgres::NAME {
-        let outcome = postgres::run(options, &dir);
+    let alone = match options.only.as_str() {
+        postgres::NAME => Some(postgres::run(options, &dir)),
+        s3::NAME => Some(s3::run(options, &dir)),
+        _ => None,
+    };
+    if let Some(outcome) = alone {
         fs::remove_dir_all(&dir)?;
         return outcome;
     }
@@ -296,7 +300,8 @@ fn write_plainly(source: &Path, to: &Path) -> io::Result<f64> {
 }
 
 /// A restore that is not equal to its source is no figure.
-fn compare(source: &Path, restored: &Path) -> io::Result<()> {
+/// An error, where what was restored is not the source.
+pub fn compare(source: &Path, restored: &Path) -> io::Result<()> {
     let output = Command::new("diff")
         .arg("-rq")
         .arg(source)

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 /// What all others are measured by.
 pub const OWN: &str = "ccb";
-/// A pipe keeps no history, checks nothing and is no backup program: shown, not compared with.
-const SHOWN_ONLY: [&str; 1] = ["tar+zstd+openssl"];
+/// A pipe and a copy keep no history, check nothing and are no backup program: shown, not compared with.
+const SHOWN_ONLY: [&str; 2] = ["tar+zstd+openssl", "curl"];
 
 /// Figures by row and program.
 #[derive(Default)]
@@ -46,6 +46,12 @@ impl Table {
     pub fn wall(&self, row: &str, program: &'static str) -> Option<f64> {
         let number = self.rows.iter().position(|known| known == row)?;
         self.median_of(number, program, |figures| figures.wall)
+    }
+
+    /// The same, in seconds of CPU time.
+    pub fn cpu(&self, row: &str, program: &'static str) -> Option<f64> {
+        let number = self.rows.iter().position(|known| known == row)?;
+        self.median_of(number, program, |figures| figures.cpu)
     }
 
     /// The largest peak memory of a program, in MiB.

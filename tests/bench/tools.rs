@@ -230,7 +230,8 @@ impl Tool {
     }
 }
 
-const PASSWORD: &str = "correct horse battery staple";
+/// Of every repository.
+pub const PASSWORD: &str = "correct horse battery staple";
 
 /// A key file, 32 bytes in hexadecimal.
 pub fn write_key(path: &Path) -> io::Result<()> {
