@@ -153,7 +153,7 @@ impl<'a> Walk<'a> {
     }
 
     fn finish(&mut self, step: &Step, outcome: Outcome, took: Duration) {
-        let report = report(step, outcome, took);
+        let report = report(self.plan, step, outcome, took);
         self.monitor.ended(step, &report);
         // A crash may have been counted before the step's own end came in.
         self.ended.entry(step.id).or_insert(report);
@@ -165,18 +165,18 @@ impl<'a> Walk<'a> {
             .iter()
             .map(|step| {
                 let ended = self.ended.remove(&step.id);
-                ended.unwrap_or_else(|| report(step, Outcome::NotReached, Duration::ZERO))
+                ended.unwrap_or_else(|| report(plan, step, Outcome::NotReached, Duration::ZERO))
             })
             .collect()
     }
 }
 
-fn report(step: &Step, outcome: Outcome, took: Duration) -> StepReport {
+fn report(plan: &Plan, step: &Step, outcome: Outcome, took: Duration) -> StepReport {
     StepReport {
         id: step.id,
         address: step.address.clone(),
         verb: step.action.verb().to_owned(),
-        what: step.action.what(),
+        what: step.action.what_with(|backup| plan.name_of(backup)),
         outcome,
         took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
     }

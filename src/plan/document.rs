@@ -218,20 +218,24 @@ impl Action {
     }
     /// What exactly it is about, in a few words: `dump 2026-11-22T02:00Z`, `9c41d7e0 -> offsite`.
     pub fn what(&self) -> String {
+        self.what_with(BackupRef::to_string)
+    }
+    /// The same, with other names for backups.
+    pub fn what_with(&self, name: impl Fn(&BackupRef) -> String) -> String {
         match self {
             Self::Initialize { destination } => destination.to_string(),
             Self::BackUp { method, slots, .. } => match slots.iter().map(|slot| slot.at).max() {
                 Some(slot) => format!("{method} {}", to_minute(slot)),
                 None => format!("{method}, on demand"),
             },
-            Self::Copy { backup, to, .. } => format!("{backup} -> {to}"),
+            Self::Copy { backup, to, .. } => format!("{} -> {to}", name(backup)),
             Self::Verify {
                 backup,
                 destination,
                 check,
                 ..
             } => {
-                format!("{} of {backup} at {destination}", check.as_str())
+                format!("{} of {} at {destination}", check.as_str(), name(backup))
             }
             Self::Export {
                 kind,
@@ -602,6 +606,16 @@ impl Plan {
         match self.steps.binary_search_by_key(&id, |step| step.id) {
             Ok(at) => self.steps.get(at),
             Err(_) => self.steps.iter().find(|step| step.id == id),
+        }
+    }
+    /// What people call a backup: `9c41d7e0`, or `dump of this run`.
+    pub fn name_of(&self, backup: &BackupRef) -> String {
+        let BackupRef::Of(step) = backup else {
+            return backup.to_string();
+        };
+        match self.step(*step).map(|step| &step.action) {
+            Some(Action::BackUp { method, .. }) => format!("{method} of this run"),
+            _ => format!("what {step} makes"),
         }
     }
 }

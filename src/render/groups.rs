@@ -260,7 +260,7 @@ fn copies(plan: &Plan, steps: &[&Step]) -> Vec<Line> {
 fn missing_copies(plan: &Plan, members: &[(&Step, BackupRef)]) -> Vec<String> {
     let facts = words::facts(plan);
     let row = |(step, backup): &(&Step, BackupRef)| {
-        let mut parts = vec![words::backup(plan, backup)];
+        let mut parts = vec![plan.name_of(backup)];
         if let BackupRef::Id(id) = backup
             && let Some((method, started)) = facts.get(id).copied()
         {
@@ -287,11 +287,7 @@ fn exports(plan: &Plan, steps: &[&Step]) -> Vec<Line> {
             removes,
             ..
         } => Some(Line {
-            what: format!(
-                "{} as {} -> {to}",
-                words::backup(plan, backup),
-                kind.as_str()
-            ),
+            what: format!("{} as {} -> {to}", plan.name_of(backup), kind.as_str()),
             note: line(key),
             details: removes
                 .iter()
@@ -347,12 +343,12 @@ fn named<'a>(plan: &Plan, backups: impl Iterator<Item = &'a BackupRef>) -> Strin
     let old: Vec<String> = backups
         .iter()
         .filter(|backup| matches!(backup, BackupRef::Id(_)))
-        .map(|backup| words::backup(plan, backup))
+        .map(|backup| plan.name_of(backup))
         .collect();
     let new: Vec<String> = backups
         .iter()
         .filter(|backup| matches!(backup, BackupRef::Of(_)))
-        .map(|backup| words::backup(plan, backup).replace(" of this run", ""))
+        .map(|backup| plan.name_of(backup).replace(" of this run", ""))
         .collect();
     let mut parts = Vec::new();
     if !new.is_empty() {

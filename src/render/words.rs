@@ -5,9 +5,7 @@ use crate::model::ids::{BackupId, DestinationName};
 use crate::model::records::Slot;
 use crate::model::strategy::{Method, Tier};
 use crate::model::units::Size;
-use crate::plan::document::{
-    Action, BackupRef, CheckSpec, Finding, KeptBecause, Plan, Reason, Step, Summary,
-};
+use crate::plan::document::{Action, CheckSpec, Finding, KeptBecause, Plan, Reason, Step, Summary};
 use crate::render::escape::line;
 use jiff::{Timestamp, tz::TimeZone};
 use std::collections::{BTreeMap, BTreeSet};
@@ -122,17 +120,6 @@ pub(crate) fn facts(plan: &Plan) -> BTreeMap<BackupId, (Method, Timestamp)> {
     held.chain(kept).collect()
 }
 
-/// A backup: `9c41d7e0`, or `dump of this run`.
-pub(crate) fn backup(plan: &Plan, which: &BackupRef) -> String {
-    match which {
-        BackupRef::Id(id) => id.short(),
-        BackupRef::Of(step) => match plan.step(*step).map(|step| &step.action) {
-            Some(Action::BackUp { method, .. }) => format!("{method} of this run"),
-            _ => format!("what {step} makes"),
-        },
-    }
-}
-
 /// What one step does, after its verb: `dump of postgres -> primary`, `9c41d7e0 -> offsite`.
 pub(crate) fn object(plan: &Plan, step: &Step) -> String {
     match &step.action {
@@ -148,7 +135,7 @@ pub(crate) fn object(plan: &Plan, step: &Step) -> String {
             backup: which,
             to,
             ..
-        } => format!("{component} {} -> {to}", backup(plan, which)),
+        } => format!("{component} {} -> {to}", plan.name_of(which)),
         Action::Verify {
             component,
             backup: which,
@@ -157,7 +144,7 @@ pub(crate) fn object(plan: &Plan, step: &Step) -> String {
         } => format!(
             "{component} {}: {} at {destination}",
             check_spec(check),
-            backup(plan, which)
+            plan.name_of(which)
         ),
         Action::Export {
             component,
@@ -167,7 +154,7 @@ pub(crate) fn object(plan: &Plan, step: &Step) -> String {
             ..
         } => format!(
             "{component} {} as {} -> {to}",
-            backup(plan, which),
+            plan.name_of(which),
             kind.as_str()
         ),
         Action::Configure { component, .. } => format!("{component} settings"),
