@@ -3,7 +3,7 @@
 
 use crate::apply::{Hands, StepError, perform};
 use crate::plan::report::{Outcome, RunReport, StepReport};
-use crate::plan::{Plan, Step, StepId};
+use crate::plan::{Action, Plan, Step, StepId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,9 +102,26 @@ impl<'a> Walk<'a> {
             !self.ended.contains_key(&step.id)
                 && !self.running.contains(&step.id)
                 && step.needs.iter().all(|need| self.is_done(need))
+                && !self.stores_what_another_stores(step)
         })?;
         self.running.push(step.id);
         Some(step)
+    }
+
+    /// Whether a backup of the same component is on its way to the same place: what the two share would be read, and
+    /// stored there, twice.
+    fn stores_what_another_stores(&self, step: &Step) -> bool {
+        let copied = |action: &'a Action| match action {
+            Action::Copy { component, to, .. } => Some((component, to)),
+            _ => None,
+        };
+        let running = self.running.iter().filter_map(|id| self.plan.step(*id));
+        let mut running = running.filter_map(|step| copied(&step.action));
+        let mine = self
+            .plan
+            .step(step.id)
+            .and_then(|step| copied(&step.action));
+        mine.is_some_and(|mine| running.any(|other| other == mine))
     }
 
     /// Marks what can not be done any more. Needs come before what needs them, so one pass is enough.

@@ -59,7 +59,7 @@ const PROGRAMS: [Program; 4] = [
             "cd \"$SRC\" && exec rustic backup .",
             "cd \"$SRC\" && exec rustic backup .",
             "exec rustic restore latest \"$TO\"",
-            "exec rustic copy --init -P \"$PROFILE\"",
+            "exec rustic copy --init --target copy",
         ],
     },
     Program {
@@ -164,19 +164,18 @@ impl Bench<'_> {
         write_key(&here.join("key"))?;
         fs::write(here.join("plan.kdl"), self.plan(here, &endpoint, false))?;
         fs::write(here.join("plan.kdl.copy"), self.plan(here, &endpoint, true))?;
-        fs::create_dir_all(here.join("home"))?;
         let copy = format!(
             "[repository]\nrepository = \"{}\"\npassword = \"{PASSWORD}\"\n",
             at("copy")
         );
-        fs::write(here.join("copy.toml"), copy)?;
+        fs::create_dir_all(here.join("home/.config/rustic"))?;
+        fs::write(here.join("home/.config/rustic/copy.toml"), copy)?;
         fs::create_dir_all(here.join("objects"))?;
         self.requests(here, &endpoint)?;
         let environment = [
             ("SRC", source),
             ("TO", at("restored")),
             ("COPY", at("copy")),
-            ("PROFILE", at("copy")),
             ("PUT", at("put.curl")),
             ("GET", at("get.curl")),
             ("ENDPOINT", endpoint.clone()),

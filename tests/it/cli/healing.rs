@@ -85,3 +85,26 @@ fn what_no_destination_has_whole_stays_damage() {
     let refused = expect(at, 1, &["check", "plan.kdl", "--level", "0", "--heal"]);
     assert!(refused.contains("--level 1, 2 or 3"), "{refused}");
 }
+
+#[test]
+fn what_several_backups_share_is_copied_once() {
+    let folder = given();
+    let at = folder.path();
+    let mut noise = vec![0; 4 << 20];
+    blake3::Hasher::new().finalize_xof().fill(&mut noise);
+    fs::write(at.join("data/noise"), noise).expect("written");
+    for round in ["one", "two", "three"] {
+        fs::write(at.join("data/readme.txt"), round).expect("written");
+        expect(at, 0, &["backup", "plan.kdl", "data", "--quiet"]);
+    }
+    fs::remove_dir_all(at.join("second")).expect("removed");
+    let copied = expect(at, 0, &["apply", "plan.kdl", "--auto-approve"]);
+    assert!(copied.contains("3 copied"), "{copied}");
+    let stored = |repository: &str| -> u64 {
+        let packs = below(&at.join(repository).join("packs"));
+        let lens = packs.iter().map(|pack| fs::metadata(pack).expect("there"));
+        lens.map(|pack| pack.len()).sum()
+    };
+    let (first, second) = (stored("repository"), stored("second"));
+    assert!(second < first + (1 << 20), "{second} bytes of {first}");
+}
