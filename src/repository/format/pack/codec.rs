@@ -40,6 +40,9 @@ impl FrameEncoder {
         if is_zero(plain) {
             return Stored::Zeros;
         }
+        if self.seems_random(plain) {
+            return Stored::Raw(plain);
+        }
         let worthwhile = plain.len() - plain.len() / 32;
         self.buffer.clear();
         self.buffer
@@ -50,6 +53,29 @@ impl FrameEncoder {
         }
     }
 }
+
+impl FrameEncoder {
+    /// Whether samples from all over a long frame say that nothing in it compresses: to try media as a whole costs more
+    /// than to encrypt it. What compresses must be shorter than the distance of two samples not to be seen.
+    fn seems_random(&mut self, plain: &[u8]) -> bool {
+        if plain.len() < SAMPLED_MIN_BYTES {
+            return false;
+        }
+        let distance = (plain.len() - SAMPLE_LEN_BYTES) / (SAMPLES - 1);
+        let samples = (0..SAMPLES).flat_map(|n| &plain[n * distance..][..SAMPLE_LEN_BYTES]);
+        let samples: Vec<u8> = samples.copied().collect();
+        self.buffer.clear();
+        self.buffer
+            .reserve(zstd::zstd_safe::compress_bound(samples.len()));
+        let packed = self.zstd.compress_to_buffer(&samples, &mut self.buffer);
+        packed.is_ok_and(|len| len > samples.len() - samples.len() / 64)
+    }
+}
+
+/// Shorter frames are tried as they are.
+const SAMPLED_MIN_BYTES: usize = 128 << 10;
+const SAMPLES: usize = 16;
+const SAMPLE_LEN_BYTES: usize = 1 << 10;
 
 fn is_zero(bytes: &[u8]) -> bool {
     bytes

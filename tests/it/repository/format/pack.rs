@@ -267,3 +267,17 @@ fn padding_hides_the_length_and_changes_nothing_else() {
     let different: std::collections::BTreeSet<_> = lengths.collect();
     assert!(different.len() <= 2, "{different:?}");
 }
+
+#[test]
+fn what_compresses_in_a_long_frame_is_found_by_samples() {
+    let mut noise = vec![0; 1 << 20];
+    blake3::Hasher::new().finalize_xof().fill(&mut noise);
+    let mut encoder = FrameEncoder::new(1);
+    assert!(matches!(encoder.encode(&noise), Stored::Raw(_)));
+    for at in [0, 300_000, (1 << 20) - 80_000] {
+        let mut partly = noise.clone();
+        partly[at..at + 80_000].fill(b'a');
+        let stored = encoder.encode(&partly);
+        assert!(matches!(stored, Stored::Zstd(_)), "from {at} on");
+    }
+}
