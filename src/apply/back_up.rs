@@ -10,7 +10,7 @@ use crate::model::strategy::{Component, HookWhen, Method};
 use crate::model::tree::{Previous, RootFacts};
 use crate::plan::report::Done;
 use crate::plan::{Action, BackupRef, Step, StepId};
-use crate::repository::{Commit, Draft, Progress};
+use crate::repository::{Commit, Draft, ListedBackup, Progress, Repository};
 use crate::source::Capture;
 use std::sync::{Arc, OnceLock};
 
@@ -36,6 +36,19 @@ pub(crate) async fn back_up(
     let done = outcome?;
     after?;
     Ok(done)
+}
+
+/// The newest backup of the component by this method. It only makes the next one smaller.
+async fn newest(
+    repository: &Repository,
+    component: &Component,
+    method: Method,
+) -> Option<ListedBackup> {
+    let backups = repository.list().await.ok()?.backups.into_iter();
+    let alike = backups.filter(|backup| {
+        backup.manifest.component == component.name && backup.manifest.method == method
+    });
+    alike.max_by_key(|backup| backup.manifest.started)
 }
 
 async fn back_up_component(
@@ -80,6 +93,9 @@ async fn back_up_component(
     };
     let parent = parent.as_ref().map(|(_, listed)| listed);
     let mut session = repository.begin(draft, parent).await.map_err(failed)?;
+    if !has_parent && let Some(previous) = newest(&repository, component, *method).await {
+        session.stand_on(previous);
+    }
     let previous = session
         .parent_tree()
         .map(|tree| Box::new(tree) as Box<dyn Previous>);

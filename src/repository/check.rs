@@ -16,7 +16,7 @@ use crate::repository::{
     ListedBackup, Packs, Reader, Repository, RepositoryError, layout, pipeline,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -210,12 +210,15 @@ async fn check_trees(
         report.add(format!("tree {id}"), cause.clone());
         report.wounds.trees.insert(*id);
     }
+    let needed = with_bases(&state.index, reach.blobs());
     // A damaged pack still holds blobs that are whole.
-    let is_in_bad_pack = |id: &&BlobId| {
-        let places = state.index.locations(id);
-        !places.is_empty() && places.iter().all(|place| state.bad.contains(&place.pack))
+    let is_bad = |pack: u32| state.bad.contains(&pack);
+    let mut known = HashMap::new();
+    let mut is_hit = |id: &&BlobId| {
+        let is_there = !state.index.places(id).is_empty();
+        is_there && !state.index.stands_without(id, &is_bad, &mut known)
     };
-    let suspects: Vec<BlobId> = reach.blobs().filter(is_in_bad_pack).copied().collect();
+    let suspects: Vec<BlobId> = needed.iter().filter(|id| is_hit(id)).copied().collect();
     forgive_replaced(state, &suspects, report);
     for id in &suspects {
         match reach.trees.contains(id) {
@@ -224,8 +227,9 @@ async fn check_trees(
         };
     }
     state.unreadable = packs::unreadable(&state.reader, suspects).await?;
-    let is_missing = |id: &&BlobId| state.index.locations(id).is_empty();
-    let missing: BTreeSet<_> = reach.data.iter().filter(is_missing).collect();
+    let is_missing = |id: &&BlobId| state.index.places(id).is_empty();
+    let is_tree = |id: &&BlobId| reach.trees.contains(*id);
+    let missing = needed.iter().filter(|id| is_missing(id) && !is_tree(id));
     for id in missing {
         report.add(
             format!("blob {id}"),
@@ -236,10 +240,31 @@ async fn check_trees(
     Ok(())
 }
 
+/// These blobs, and all that their frames stand on, wherever they are.
+fn with_bases<'a>(index: &Index, blobs: impl Iterator<Item = &'a BlobId>) -> BTreeSet<BlobId> {
+    let mut all: BTreeSet<BlobId> = blobs.copied().collect();
+    if !index.has_deltas() {
+        return all;
+    }
+    let mut rest: Vec<BlobId> = all.iter().copied().collect();
+    while let Some(id) = rest.pop() {
+        for base in index
+            .places(&id)
+            .into_iter()
+            .flat_map(|place| place.frame.bases)
+        {
+            if all.insert(base) {
+                rest.push(base);
+            }
+        }
+    }
+    all
+}
+
 /// A damaged pack that is condemned, and of which nothing is needed that is not elsewhere too, is no damage any
 /// more: a prune removes it. `suspects` are the blobs that are in damaged packs alone.
 fn forgive_replaced(state: &State, suspects: &[BlobId], report: &mut CheckReport) {
-    let places = suspects.iter().flat_map(|id| state.index.locations(id));
+    let places = suspects.iter().flat_map(|id| state.index.places(id));
     let needed: BTreeSet<u32> = places.map(|place| place.pack).collect();
     let packs = &state.index.packs;
     let replaced = state

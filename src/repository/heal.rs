@@ -155,11 +155,18 @@ impl Missing {
             data.extend(moved.children.data);
         }
         data.retain(|id| !into.is_known(id) && seen.insert(*id));
-        let of = (BlobKind::Data, Unreadable::Noted);
-        let moved = transfer(of, reader, data, into, &progress).await?;
-        left.stored += moved.stored;
-        left.data.extend(moved.unreadable.iter().map(|(id, _)| *id));
-        left.why.extend(moved.unreadable);
+        // What only stands on something damaged is whole again when that is.
+        for level in reader.by_depth(data) {
+            let missing = level
+                .into_iter()
+                .filter(|id| !into.will_stand(id))
+                .collect();
+            let of = (BlobKind::Data, Unreadable::Noted);
+            let moved = transfer(of, reader, missing, into, &progress).await?;
+            left.stored += moved.stored;
+            left.data.extend(moved.unreadable.iter().map(|(id, _)| *id));
+            left.why.extend(moved.unreadable);
+        }
         Ok(left)
     }
 }

@@ -11,7 +11,12 @@ use crate::repository::format::seal::{ObjectType, open};
 use crate::repository::{Repository, RepositoryError, layout, pipeline};
 use crate::store::{Kind, Listing, Meta};
 use futures_util::{StreamExt, stream};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
+
+mod standing;
+
+use standing::Deltas;
+pub(crate) use standing::Ground;
 
 /// Segments fetched at once.
 const AT_ONCE: usize = 8;
@@ -25,8 +30,7 @@ pub(crate) struct Index {
     frames: Vec<IndexedFrame>,
     /// Sorted by id; `frame` counts through all frames here.
     entries: Vec<IndexEntry>,
-    /// Bases of the few frames that have some.
-    bases: BTreeMap<u32, Vec<BlobId>>,
+    pub(super) deltas: Deltas,
 }
 
 /// A confirmed pack.
@@ -155,9 +159,7 @@ impl Index {
                     encoding: frame.encoding,
                     depth: frame.depth,
                 });
-                if !frame.bases.is_empty() {
-                    self.bases.insert(number, frame.bases);
-                }
+                self.deltas.add(number, &frame.bases);
                 number
             });
             frame_numbers.push(number);
@@ -169,19 +171,37 @@ impl Index {
             }));
     }
 
-    /// Whether a new backup may refer to this blob: it is in a pack that is not condemned.
+    /// Whether a new backup may refer to this blob: it is in a pack that is not condemned, and so is all that
+    /// its frame stands on.
     pub(crate) fn may_refer_to(&self, id: &BlobId) -> bool {
         self.entries_of(id)
             .iter()
-            .any(|entry| !self.pack_of(entry).is_condemned)
+            .any(|entry| self.stands(entry.frame, Ground::Lasting))
     }
 
-    /// Every place where the blob is, those that will stay first.
+    /// The depth of this blob's frame for a frame that is to stand on it; nothing where no new backup may refer
+    /// to it.
+    pub(crate) fn depth_of(&self, id: &BlobId) -> Option<u8> {
+        self.lasting_frame(id)
+            .map(|frame| self.depth_of_frame(frame))
+    }
+
+    /// Every place where the blob can be read, those that will stay first, and those that stand on little.
     pub(crate) fn locations(&self, id: &BlobId) -> Vec<Location> {
-        let entries = self.entries_of(id);
-        let mut places: Vec<_> = entries.iter().map(|entry| self.location(entry)).collect();
-        places.sort_by_key(|place| self.packs[place.pack as usize].is_condemned);
+        let entries = self.entries_of(id).iter();
+        let standing = entries.filter(|entry| self.stands(entry.frame, Ground::There));
+        let mut places: Vec<_> = standing.map(|entry| self.location(entry)).collect();
+        places.sort_by_key(|place| {
+            let is_lasting = self.stands(place.number, Ground::Lasting);
+            (!is_lasting, place.frame.depth)
+        });
         places
+    }
+
+    /// Every place where the blob is, be it that what it stands on is not there.
+    pub(crate) fn places(&self, id: &BlobId) -> Vec<Location> {
+        let entries = self.entries_of(id).iter();
+        entries.map(|entry| self.location(entry)).collect()
     }
 
     /// Length of the blob; all places agree.
@@ -194,7 +214,7 @@ impl Index {
         self.entries.len()
     }
 
-    fn entries_of(&self, id: &BlobId) -> &[IndexEntry] {
+    pub(super) fn entries_of(&self, id: &BlobId) -> &[IndexEntry] {
         let prefix = BlobPrefix::from(id);
         let start = self.entries.partition_point(|entry| entry.id < prefix);
         let len = self.entries[start..]
@@ -204,8 +224,20 @@ impl Index {
         &self.entries[start..start + len]
     }
 
-    fn pack_of(&self, entry: &IndexEntry) -> &IndexedPack {
-        &self.packs[self.frames[entry.frame as usize].pack as usize]
+    pub(super) fn pack_of(&self, frame: u32) -> &IndexedPack {
+        &self.packs[self.frames[frame as usize].pack as usize]
+    }
+
+    pub(super) fn pack_number(&self, frame: u32) -> u32 {
+        self.frames[frame as usize].pack
+    }
+
+    pub(super) fn plain_len_of(&self, frame: u32) -> u32 {
+        self.frames[frame as usize].plain_len
+    }
+
+    pub(super) fn depth_of_frame(&self, frame: u32) -> u8 {
+        self.frames[frame as usize].depth
     }
 
     /// The frames in the same stretch of the pack, in order; a stretch is `len` bytes.
@@ -237,7 +269,7 @@ impl Index {
             plain_len: frame.plain_len,
             encoding: frame.encoding,
             depth: frame.depth,
-            bases: self.bases.get(&number).cloned().unwrap_or_default(),
+            bases: self.deltas.bases_of(number).to_vec(),
         }
     }
 

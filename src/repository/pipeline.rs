@@ -102,8 +102,13 @@ pub(crate) struct Asker<Q, A>(mpsc::UnboundedSender<(Q, std::sync::mpsc::SyncSen
 impl<Q, A> Asker<Q, A> {
     /// The answer, or nothing when the runtime has ended. Must not be called from async code.
     pub(crate) fn ask(&self, question: Q) -> Option<A> {
+        self.start(question)?.recv().ok()
+    }
+
+    /// Where the answer will come out.
+    pub(crate) fn start(&self, question: Q) -> Option<std::sync::mpsc::Receiver<A>> {
         let (reply, answer) = std::sync::mpsc::sync_channel(1);
         self.0.send((question, reply)).ok()?;
-        answer.recv().ok()
+        Some(answer)
     }
 }

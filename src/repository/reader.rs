@@ -4,8 +4,10 @@
 
 pub(crate) mod compare;
 pub(crate) mod content;
+pub(crate) mod deltas;
 mod directory;
-mod fetch;
+pub(crate) mod fetch;
+pub(crate) mod ladder;
 pub(crate) mod parent;
 mod trees;
 pub(crate) mod versions;
@@ -159,7 +161,7 @@ impl Reader {
         Ok(blobs)
     }
 
-    async fn content_list(&self, id: &BlobId) -> Result<Vec<BlobId>, RepositoryError> {
+    pub(crate) async fn content_list(&self, id: &BlobId) -> Result<Vec<BlobId>, RepositoryError> {
         let blob = self.tree_blob(id).await?;
         let ids = decode_content_list(&blob);
         ids.map_err(|cause| RepositoryError::object(format!("content list {id}"), cause))

@@ -13,6 +13,7 @@ use crate::repository::format::seal::{ObjectType, seal};
 use crate::repository::lease::Pin;
 use crate::repository::pipeline;
 use crate::repository::writer::blobs::BlobWriter;
+use crate::repository::writer::versions::Versions;
 use crate::repository::writer::{self, Order, Progress, TreeStats, Walk};
 use crate::repository::writing::{Wanted, Writing};
 use crate::repository::{ListedBackup, ParentTree, Reader, Repository, RepositoryError, layout};
@@ -86,6 +87,7 @@ pub struct Session {
     backup_key: Key,
     started: Timestamp,
     parent: Option<ListedBackup>,
+    previous: Option<ListedBackup>,
     written: Option<Written>,
 }
 
@@ -143,6 +145,7 @@ impl Repository {
             backup_key,
             started,
             parent: None,
+            previous: None,
             written: None,
         })
     }
@@ -165,10 +168,20 @@ impl Session {
 
     /// The parent's tree for a walk, if there is a parent and it is pinned.
     pub fn parent_tree(&self) -> Option<ParentTree> {
-        let reader = Reader::new(self.repository.clone(), self.writing.index.clone());
+        let reader = self.reader();
         self.parent
             .as_ref()
             .map(|parent| reader.parent_tree(parent))
+    }
+
+    /// Long files and streams are stored against their version in this backup, where that takes less. It need not
+    /// be pinned: what may be referred to is told by the index, as for every blob.
+    pub fn stand_on(&mut self, previous: ListedBackup) {
+        self.previous = Some(previous);
+    }
+
+    fn reader(&self) -> Reader {
+        Reader::new(self.repository.clone(), self.writing.index.clone())
     }
 
     /// Writes a tree of files, or of streams.
@@ -197,7 +210,9 @@ impl Session {
         progress: Arc<dyn Progress>,
     ) -> Result<TreeStats, RepositoryError> {
         let (writer, is_pinned) = (self.writing.blobs.clone(), self.parent.is_some());
-        let work = move || writer::write_tree(writer, walk, is_pinned, progress);
+        let previous = self.previous.as_ref().or(self.parent.as_ref());
+        let versions = previous.map(|backup| Versions::of(&self.reader(), backup));
+        let work = move || writer::write_tree(writer, walk, (is_pinned, versions), progress);
         let tree = pipeline::on_thread("write tree", work).await??;
         self.written = Some(Written {
             shape: match tree.content {

@@ -3,7 +3,10 @@
 
 use crate::model::ids::BlobId;
 use crate::repository::format::blob::BlobKind;
+use crate::repository::format::pack::Delta;
 use crate::repository::reach::{Children, children};
+use crate::repository::reader::deltas::DeltaRead;
+use crate::repository::reader::fetch::{DeltaSink, Sinks};
 use crate::repository::writer::blobs::BlobWriter;
 use crate::repository::{BlobSink, Progress, Reader, RepositoryError};
 use std::{
@@ -44,9 +47,12 @@ pub(crate) async fn transfer(
     progress: &Arc<dyn Progress>,
 ) -> Result<Transferred, RepositoryError> {
     let transfer = Transfer::new(kind, unreadable, into, progress);
-    transfer.run(reader, ids).await?;
-    let rest = std::mem::take(&mut *lock(&transfer.group));
-    rest.store(into)?;
+    // What others stand on comes first.
+    for level in reader.by_depth(ids) {
+        transfer.run(reader, level).await?;
+        let rest = std::mem::take(&mut *lock(&transfer.group));
+        rest.store(into)?;
+    }
     let done = std::mem::take(&mut *lock(&transfer.done));
     Ok(done)
 }
@@ -95,28 +101,90 @@ impl Transfer {
                 }
                 Err(error) => Err(error.clone()),
             };
-            stored.map_err(|error| {
-                lock(&transfer.failed).get_or_insert(error);
-                io::Error::other("a blob was not copied")
-            })
+            stored.map_err(|error| transfer.fail(error))
         });
-        let read = reader.read_blobs(ids, sink).await;
+        let transfer = self.clone();
+        let deltas: DeltaSink = Arc::new(move |delta| {
+            let stored = transfer.take_delta(delta);
+            stored.map_err(|error| transfer.fail(error))
+        });
+        let sinks = Sinks {
+            blobs: sink,
+            deltas: Some(deltas),
+        };
+        let read = reader.read_into(ids, sinks).await;
         match lock(&self.failed).take() {
             Some(error) => Err(error),
             None => read,
         }
     }
 
+    fn fail(&self, error: RepositoryError) -> io::Error {
+        lock(&self.failed).get_or_insert(error);
+        io::Error::other("a blob was not copied")
+    }
+
     fn take(&self, id: &BlobId, content: &[u8]) -> Result<(), RepositoryError> {
+        match self.is_to_store(id, content)? {
+            true => self.store(id, content),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes a delta frame over where what it stands on is there too, no deeper than it was.
+    fn take_delta(&self, delta: &DeltaRead<'_>) -> Result<(), RepositoryError> {
+        let mut fresh = Vec::with_capacity(delta.wanted.len());
+        for (id, offset, len) in delta.wanted {
+            let content = &delta.plain[*offset as usize..][..*len as usize];
+            if self.is_to_store(id, content)? {
+                fresh.push((*id, content));
+            }
+        }
+        let bases = &delta.frame.bases;
+        let depth = self.into.depth_above(bases);
+        let Some(depth) = depth.filter(|depth| *depth <= delta.frame.depth) else {
+            return fresh
+                .into_iter()
+                .try_for_each(|(id, content)| self.store(&id, content));
+        };
+        let blobs: Vec<_> = fresh
+            .iter()
+            .map(|(id, content)| (*id, content.len() as u32))
+            .collect();
+        let fresh: Vec<&[u8]> = fresh.into_iter().map(|(_, content)| content).collect();
+        let fresh = fresh.concat();
+        match fresh.len() {
+            0 => Ok(()),
+            len if len == delta.plain.len() && fresh == delta.plain => {
+                let delta = Delta {
+                    bytes: delta.stored,
+                    bases,
+                    depth,
+                };
+                self.into.store_delta(self.kind, &blobs, delta)
+            }
+            // A part of it is not needed any more, or there already.
+            _ => {
+                let on = (bases.as_slice(), delta.prefix);
+                let stored = self.into.store_against(self.kind, &blobs, &fresh, on);
+                stored.map(drop)
+            }
+        }
+    }
+
+    /// Notes what was read, and whether it is to be stored.
+    fn is_to_store(&self, id: &BlobId, content: &[u8]) -> Result<bool, RepositoryError> {
         if self.kind == BlobKind::Tree {
             let below = children(id, content)?;
             lock(&self.done).children.add(below);
         }
         self.progress.advance(0, content.len() as u64);
-        if !self.into.claim(id) {
-            return Ok(());
-        }
-        lock(&self.done).stored += 1;
+        let is_new = self.into.claim(id);
+        lock(&self.done).stored += u64::from(is_new);
+        Ok(is_new)
+    }
+
+    fn store(&self, id: &BlobId, content: &[u8]) -> Result<(), RepositoryError> {
         if self.kind == BlobKind::Tree || content.len() > GROUPED_MAX_BYTES {
             return self
                 .into

@@ -128,16 +128,28 @@ async fn is_file_hit(state: &State, content: &Content, hits: &mut Hits) -> bool 
 
 /// Whether a blob is nowhere, or can be read from nowhere.
 fn is_bad(state: &State, id: &BlobId, hits: &mut Hits) -> bool {
-    let places = state.index.locations(id);
-    if !places.is_empty() && !state.unreadable.contains(id) {
+    if !state.index.locations(id).is_empty() && !state.unreadable.contains(id) {
         return false;
     }
-    let packs = places
-        .iter()
-        .map(|place| state.index.packs[place.pack as usize].name);
-    hits.packs.extend(packs);
-    hits.packs.extend(state.lost.get(&BlobPrefix::from(id)));
+    blame(state, id, &mut HashSet::new(), hits);
     true
+}
+
+/// The packs that the blob, or what it stands on, was in.
+fn blame(state: &State, id: &BlobId, seen: &mut HashSet<BlobId>, hits: &mut Hits) {
+    if !seen.insert(*id) {
+        return;
+    }
+    hits.packs.extend(state.lost.get(&BlobPrefix::from(id)));
+    for place in state.index.places(id) {
+        let pack = state.index.packs[place.pack as usize].name;
+        if state.bad.contains(&place.pack) || place.frame.bases.is_empty() && seen.len() == 1 {
+            hits.packs.insert(pack);
+        }
+        for base in &place.frame.bases {
+            blame(state, base, seen, hits);
+        }
+    }
 }
 
 fn note_pack(state: &State, id: &BlobId, error: &RepositoryError, hits: &mut Hits) {

@@ -13,7 +13,7 @@ use crate::repository::{BlobSink, Reader, Repository, RepositoryError, layout, p
 use crate::store::Kind;
 use futures_util::{StreamExt, stream};
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -84,7 +84,7 @@ fn compare(index: &Index, number: u32, footer: &PackFooter) -> Result<(), Reposi
             let where_it_is = (place.pack, place.frame.offset, place.offset, place.len);
             where_it_is == (number, frame.offset, blob.offset, blob.len)
         };
-        if !index.locations(&blob.id).iter().any(is_here) {
+        if !index.places(&blob.id).iter().any(is_here) {
             let cause = unindexed(&blob.id);
             let key = layout::pack(pack.header.kind, &pack.name);
             return Err(RepositoryError::object(key, cause));
@@ -117,18 +117,42 @@ pub(super) async fn check_bytes(
             async move { (number, check_whole(repository, index, number).await) }
         })
         .buffer_unordered(AT_ONCE);
+    let mut deltas = Vec::new();
     while let Some((number, found)) = reading.next().await {
         report.packs_read.add(index.packs[number as usize].size);
+        let found = found.map(|more| deltas.extend(more));
         note(state, report, number, found)?;
+    }
+    drop(reading);
+    check_deltas(state, deltas, report).await
+}
+
+/// Decodes what stands on other packs, when all packs were read that are to be read.
+async fn check_deltas(
+    state: &mut State,
+    deltas: Vec<BlobId>,
+    report: &mut CheckReport,
+) -> Result<(), RepositoryError> {
+    let failed = failures(&state.reader, deltas).await?;
+    for error in failed.into_values() {
+        let RepositoryError::BlobDamaged { pack, .. } = &error else {
+            // What is missing was found in the listing, and what can not be read when the packs were.
+            continue;
+        };
+        let number = state.index.packs.iter().position(|one| one.name == *pack);
+        if let Some(number) = number {
+            note(state, report, number as u32, Err(error))?;
+        }
     }
     Ok(())
 }
 
+/// Reads one pack. Returns the blobs that can only be decoded with what they stand on.
 async fn check_whole(
     repository: &Repository,
     index: Arc<Index>,
     number: u32,
-) -> Result<(), RepositoryError> {
+) -> Result<Vec<BlobId>, RepositoryError> {
     let pack = index.packs[number as usize];
     let key = layout::pack(pack.header.kind, &pack.name);
     let bytes = repository.store().get(&key, None).await?;
@@ -143,11 +167,11 @@ async fn check_whole(
         check_pack(&keys, &bytes, &mut FrameDecoder::new())
     };
     let footer = pipeline::on_pool(read).await;
-    compare(
-        &index,
-        number,
-        &footer.map_err(|cause| RepositoryError::object(&key, cause))?,
-    )
+    let footer = footer.map_err(|cause| RepositoryError::object(&key, cause))?;
+    compare(&index, number, &footer)?;
+    let blobs = footer.blobs.iter();
+    let deltas = blobs.filter(|blob| footer.frames[blob.frame as usize].depth > 0);
+    Ok(deltas.map(|blob| blob.id).collect())
 }
 
 /// Those of `blobs` that can not be read.
@@ -155,13 +179,22 @@ pub(super) async fn unreadable(
     reader: &Reader,
     blobs: Vec<BlobId>,
 ) -> Result<HashSet<BlobId>, RepositoryError> {
-    let failed: Arc<Mutex<HashSet<BlobId>>> = Arc::default();
+    let failed = failures(reader, blobs).await?;
+    Ok(failed.into_keys().collect())
+}
+
+/// Those of `blobs` that can not be read, and why.
+async fn failures(
+    reader: &Reader,
+    blobs: Vec<BlobId>,
+) -> Result<HashMap<BlobId, RepositoryError>, RepositoryError> {
+    let failed: Arc<Mutex<HashMap<BlobId, RepositoryError>>> = Arc::default();
     let into = failed.clone();
     let sink: BlobSink = Arc::new(move |id, content| {
-        if content.is_err() {
+        if let Err(error) = content {
             into.lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .insert(*id);
+                .insert(*id, error.clone());
         }
         Ok(())
     });

@@ -142,10 +142,13 @@ async fn needed(
     if let Some((id, cause)) = reach.unreadable.iter().next() {
         return Err(stopped_by(format!("tree {id}"), cause.clone()));
     }
-    let mut needed = BTreeMap::new();
+    let mut found = BTreeMap::new();
+    // What a frame stands on counts only where it is less deep than the frame: else two could stand on each other
+    // when what made that impossible is gone.
+    let mut depths: BTreeMap<BlobId, u8> = BTreeMap::new();
     let mut rest: Vec<BlobId> = reach.blobs().copied().collect();
     while let Some(id) = rest.pop() {
-        if needed.contains_key(&id) {
+        if found.contains_key(&id) {
             continue;
         }
         let places = index.locations(&id);
@@ -154,14 +157,25 @@ async fn needed(
             return Err(stopped_by(format!("blob {id}"), cause));
         }
         // What a frame is a delta against is needed as much as the frame.
-        rest.extend(places.iter().flat_map(|place| &place.frame.bases));
-        let at = |place: &Location| Place {
-            pack: place.pack,
-            frame: place.number,
+        for place in &places {
+            for base in &place.frame.bases {
+                let depth = depths.entry(*base).or_insert(place.frame.depth);
+                *depth = place.frame.depth.min(*depth);
+                rest.push(*base);
+            }
+        }
+        let at = |place: &Location| {
+            let (pack, frame) = (place.pack, place.number);
+            (place.frame.depth, Place { pack, frame })
         };
-        needed.insert(id, places.iter().map(at).collect());
+        found.insert(id, places.iter().map(at).collect::<Vec<_>>());
     }
-    Ok(needed)
+    let usable = |(id, places): (BlobId, Vec<(u8, Place)>)| {
+        let below = depths.get(&id).copied().unwrap_or(u8::MAX);
+        let places = places.into_iter().filter(|(depth, _)| *depth < below);
+        (id, places.map(|(_, place)| place).collect())
+    };
+    Ok(found.into_iter().map(usable).collect())
 }
 
 fn stopped(what: impl Into<String>) -> RepositoryError {

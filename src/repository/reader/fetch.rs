@@ -5,8 +5,10 @@ use crate::model::ids::BlobId;
 use crate::repository::format::FormatError;
 use crate::repository::format::blob::{BlobKind, blob_id};
 use crate::repository::format::key::Keys;
-use crate::repository::format::pack::{Frame, FrameDecoder, PackKey, open_frame};
+use crate::repository::format::pack::{Encoding, Frame, FrameDecoder, PackKey, open_frame};
 use crate::repository::index::Location;
+use crate::repository::reader::deltas::{DeltaRead, batches};
+use crate::repository::reader::ladder::WantedDelta;
 use crate::repository::reader::{BlobSink, Reader};
 use crate::repository::{RepositoryError, layout, pipeline};
 use bytes::BytesMut;
@@ -20,23 +22,48 @@ use std::{
 };
 
 /// Ranges on their way or being opened.
-const AT_ONCE: usize = 6;
+pub(super) const AT_ONCE: usize = 6;
 /// Wanted frames that are no further apart are read as one range.
 const GAP_MAX_BYTES: u64 = 64 << 10;
 /// A range ends here, so that memory is bounded and the pool has enough to share.
 const RANGE_MAX_BYTES: u64 = 4 << 20;
 
 /// A range of a pack and the frames in it that are wanted.
-struct Piece {
-    pack: u32,
-    range: Range<u64>,
-    frames: Vec<WantedFrame>,
+pub(super) struct Piece {
+    pub(super) pack: u32,
+    pub(super) range: Range<u64>,
+    pub(super) frames: Vec<WantedFrame>,
 }
 
-struct WantedFrame {
-    frame: Frame,
-    /// Id, offset in the decoded frame, length.
-    blobs: Vec<(BlobId, u32, u32)>,
+/// Id, offset in the decoded frame, length.
+pub(crate) type WantedBlob = (BlobId, u32, u32);
+
+pub(crate) struct WantedFrame {
+    pub(crate) frame: Frame,
+    pub(crate) blobs: Vec<WantedBlob>,
+}
+
+/// Takes delta frames as they are, instead of the blobs in them.
+pub(crate) type DeltaSink = Arc<dyn Fn(&DeltaRead<'_>) -> io::Result<()> + Send + Sync>;
+
+/// Who takes what is read.
+#[derive(Clone)]
+pub(crate) struct Sinks {
+    pub(crate) blobs: BlobSink,
+    pub(crate) deltas: Option<DeltaSink>,
+}
+
+/// What is read at once.
+enum Job {
+    Piece(Piece),
+    Batch(Vec<WantedDelta>),
+}
+
+/// What is to be read.
+#[derive(Default)]
+struct Wanted {
+    pieces: Vec<Piece>,
+    deltas: Vec<WantedDelta>,
 }
 
 impl Reader {
@@ -47,9 +74,23 @@ impl Reader {
         ids: Vec<BlobId>,
         sink: BlobSink,
     ) -> Result<(), RepositoryError> {
+        let deltas = None;
+        let sinks = Sinks {
+            blobs: sink,
+            deltas,
+        };
+        self.read_into(ids, sinks).await
+    }
+
+    /// As [`Self::read_blobs`], for sinks that can use delta frames.
+    pub(crate) async fn read_into(
+        &self,
+        ids: Vec<BlobId>,
+        sinks: Sinks,
+    ) -> Result<(), RepositoryError> {
         let mut failed = Vec::new();
-        let pieces = self.plan(ids, 0, &mut failed);
-        self.read_pieces(pieces, &sink, &mut failed).await?;
+        let wanted = self.plan(ids, 0, &mut failed);
+        self.read_wanted(wanted, &sinks, &mut failed).await?;
         // What is damaged in one pack may be whole in another.
         let mut attempt = 1;
         while !failed.is_empty() {
@@ -58,12 +99,12 @@ impl Reader {
                 if self.0.index.locations(&id).len() > attempt {
                     again.push(id);
                 } else {
-                    sink(&id, Err(&error)).map_err(refused)?;
+                    (sinks.blobs)(&id, Err(&error)).map_err(refused)?;
                 }
             }
             failed = Vec::new();
-            let pieces = self.plan(again, attempt, &mut failed);
-            self.read_pieces(pieces, &sink, &mut failed).await?;
+            let wanted = self.plan(again, attempt, &mut failed);
+            self.read_wanted(wanted, &sinks, &mut failed).await?;
             attempt += 1;
         }
         Ok(())
@@ -92,9 +133,11 @@ impl Reader {
         ids: Vec<BlobId>,
         attempt: usize,
         missing: &mut Vec<(BlobId, RepositoryError)>,
-    ) -> Vec<Piece> {
+    ) -> Wanted {
         let mut seen = HashSet::with_capacity(ids.len());
         let mut packs: Vec<(u32, BTreeMap<u32, WantedFrame>)> = Vec::new();
+        let mut deltas: Vec<WantedDelta> = Vec::new();
+        let mut delta_numbers: HashMap<u32, usize> = HashMap::new();
         let mut numbers: HashMap<u32, usize> = HashMap::new();
         for id in ids {
             if !seen.insert(id) {
@@ -106,11 +149,24 @@ impl Reader {
             };
             let Location {
                 pack,
+                number,
                 frame,
                 offset,
                 len,
-                ..
             } = place;
+            if frame.encoding == Encoding::Delta {
+                let at = *delta_numbers.entry(number).or_insert_with(|| {
+                    let blobs = Vec::new();
+                    deltas.push(WantedDelta {
+                        pack,
+                        number,
+                        wanted: WantedFrame { frame, blobs },
+                    });
+                    deltas.len() - 1
+                });
+                deltas[at].wanted.blobs.push((id, offset, len));
+                continue;
+            }
             let number = *numbers.entry(pack).or_insert_with(|| {
                 packs.push((pack, BTreeMap::new()));
                 packs.len() - 1
@@ -122,25 +178,40 @@ impl Reader {
             });
             wanted.blobs.push((id, offset, len));
         }
-        packs
+        let pieces = packs
             .into_iter()
             .flat_map(|(pack, frames)| coalesce(pack, frames))
-            .collect()
+            .collect();
+        Wanted { pieces, deltas }
     }
 
-    async fn read_pieces(
+    async fn read_wanted(
         &self,
-        pieces: Vec<Piece>,
-        sink: &BlobSink,
+        wanted: Wanted,
+        sinks: &Sinks,
         failed: &mut Vec<(BlobId, RepositoryError)>,
     ) -> Result<(), RepositoryError> {
-        let mut reading = stream::iter(pieces)
-            .map(|piece| self.read_piece(piece, sink.clone()))
+        let pieces = wanted.pieces.into_iter().map(Job::Piece);
+        let batches = batches(&self.0.index, wanted.deltas).into_iter();
+        let jobs: Vec<Job> = pieces.chain(batches.map(Job::Batch)).collect();
+        let mut reading = stream::iter(jobs)
+            .map(|job| self.read_job(job, sinks.clone()))
             .buffer_unordered(AT_ONCE);
         while let Some(read) = reading.next().await {
             failed.extend(read?);
         }
         Ok(())
+    }
+
+    async fn read_job(
+        &self,
+        job: Job,
+        sinks: Sinks,
+    ) -> Result<Vec<(BlobId, RepositoryError)>, RepositoryError> {
+        match job {
+            Job::Piece(piece) => self.read_piece(piece, sinks.blobs).await,
+            Job::Batch(batch) => self.read_batch(batch, sinks).await,
+        }
     }
 
     async fn read_piece(
@@ -150,16 +221,9 @@ impl Reader {
     ) -> Result<Vec<(BlobId, RepositoryError)>, RepositoryError> {
         let pack = self.0.index.packs[piece.pack as usize];
         let key = layout::pack(pack.header.kind, &pack.name);
-        let read = self
-            .0
-            .repository
-            .store()
-            .get(&key, Some(piece.range.clone()))
-            .await;
-        let bytes = match read {
+        let bytes = match self.piece_bytes(&piece).await {
             Ok(bytes) => bytes,
             Err(error) => {
-                let error = RepositoryError::Store(error);
                 let blobs = piece.frames.iter().flat_map(|frame| &frame.blobs);
                 return Ok(blobs.map(|(id, ..)| (*id, error.clone())).collect());
             }
@@ -201,7 +265,7 @@ impl Reader {
     }
 }
 
-fn refused(cause: io::Error) -> RepositoryError {
+pub(super) fn refused(cause: io::Error) -> RepositoryError {
     RepositoryError::Sink(Arc::new(cause))
 }
 
@@ -213,7 +277,7 @@ pub(crate) struct Opener<'a> {
 }
 
 thread_local! {
-    static DECODER: RefCell<FrameDecoder> = RefCell::new(FrameDecoder::new());
+    pub(super) static DECODER: RefCell<FrameDecoder> = RefCell::new(FrameDecoder::new());
 }
 
 impl Opener<'_> {
@@ -257,7 +321,7 @@ impl Opener<'_> {
     }
 }
 
-fn coalesce(pack: u32, frames: BTreeMap<u32, WantedFrame>) -> Vec<Piece> {
+pub(super) fn coalesce(pack: u32, frames: BTreeMap<u32, WantedFrame>) -> Vec<Piece> {
     let mut pieces: Vec<Piece> = Vec::new();
     for (_, wanted) in frames {
         let range = wanted.frame.range();

@@ -3,7 +3,7 @@
 
 use crate::model::ids::BlobId;
 use crate::repository::format::blob::{BlobKind, blob_id};
-use crate::repository::format::pack::Frame;
+use crate::repository::format::pack::{Encoding, Frame};
 use crate::repository::index::Location;
 use crate::repository::reader::Reader;
 use crate::repository::reader::fetch::Opener;
@@ -62,6 +62,7 @@ impl Reader {
             return Ok(blob);
         }
         if let Some(place) = self.0.index.locations(id).into_iter().next()
+            && place.frame.encoding != Encoding::Delta
             && let Some(blob) = self.read_stretch(id, place).await
         {
             return Ok(blob);
@@ -114,7 +115,10 @@ fn open_all(
     sealed: &mut [u8],
 ) -> Vec<(BlobId, Arc<[u8]>)> {
     let mut blobs = Vec::with_capacity(frames.len());
-    for frame in frames {
+    for frame in frames
+        .iter()
+        .filter(|frame| frame.encoding != Encoding::Delta)
+    {
         opener.open_frame(frame, start, sealed, |plain| {
             if let Ok(plain) = plain {
                 blobs.push((

@@ -7,7 +7,7 @@ use crate::repository::format::FormatError;
 use crate::repository::format::blob::{BlobKind, blob_id};
 use crate::repository::format::index::BlobPrefix;
 use crate::repository::format::key::Keys;
-use crate::repository::format::pack::{FrameEncoder, PackWriter, Stored};
+use crate::repository::format::pack::{DEPTH_MAX, Delta, Frame, FrameEncoder, PackWriter, Stored};
 use crate::repository::format::tree::{INLINE_MAX_BLOBS, encode_content_lists};
 use crate::repository::index::Index;
 use crate::repository::pipeline::PackSink;
@@ -15,7 +15,7 @@ use crate::repository::writer::Failure;
 use crate::repository::{Random, RepositoryError};
 use std::{
     cell::RefCell,
-    collections::HashSet,
+    collections::{HashMap, hash_map::Entry},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -32,11 +32,27 @@ const SHARDS: usize = 64;
 /// Buffers of uploaded packs that wait to be filled again.
 const SPARE_MAX: usize = 2;
 
+/// What a frame stands on decodes to no more than this; readers refuse several times as much.
+const WEIGHT_MAX_BYTES: u64 = 64 << 20;
+/// The depth of what is claimed and not stored yet.
+const NOT_YET: u8 = u8::MAX;
+
+/// How a frame is made.
+enum How<'a> {
+    /// Of this plaintext.
+    Alone(&'a [u8]),
+    /// Of this plaintext, and that of what it may stand on.
+    Against(&'a [u8], &'a [u8], (&'a [BlobId], u8)),
+    /// It is made already.
+    AsIs(Delta<'a>),
+}
+
 /// Puts blobs into packs.
 pub(crate) struct BlobWriter {
     keys: Arc<Keys>,
     index: Arc<Index>,
-    claimed: [Mutex<HashSet<BlobPrefix>>; SHARDS],
+    /// What this session stores, and how deep it is once it is stored.
+    claimed: [Mutex<HashMap<BlobPrefix, u8>>; SHARDS],
     data: Mutex<Vec<PackWriter>>,
     trees: Mutex<Vec<PackWriter>>,
     sink: Mutex<Option<PackSink>>,
@@ -111,8 +127,64 @@ impl BlobWriter {
         if self.index.may_refer_to(id) {
             return false;
         }
-        let shard = &self.claimed[usize::from(id.0[31]) % SHARDS];
-        lock(shard).insert(BlobPrefix::from(id))
+        match lock(self.shard(id)).entry(BlobPrefix::from(id)) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
+                place.insert(NOT_YET);
+                true
+            }
+        }
+    }
+
+    fn shard(&self, id: &BlobId) -> &Mutex<HashMap<BlobPrefix, u8>> {
+        &self.claimed[usize::from(id.0[31]) % SHARDS]
+    }
+
+    /// How deep the frame of this blob is for one that is to stand on it; nothing where none may.
+    pub(crate) fn depth_of(&self, id: &BlobId) -> Option<u8> {
+        let own = lock(self.shard(id)).get(&BlobPrefix::from(id)).copied();
+        let own = own.filter(|depth| *depth != NOT_YET);
+        self.index.depth_of(id).into_iter().chain(own).min()
+    }
+
+    /// How deep a frame is that stands on these; nothing where none may, or it would be too deep.
+    pub(crate) fn depth_above(&self, bases: &[BlobId]) -> Option<u8> {
+        let depths: Option<Vec<u8>> = bases.iter().map(|base| self.depth_of(base)).collect();
+        let depth = depths?.into_iter().max()? + 1;
+        (depth <= DEPTH_MAX).then_some(depth)
+    }
+
+    /// The blobs at the bottom of what this one stands on, in order; itself where it stands alone.
+    pub(crate) fn roots_of(&self, id: &BlobId) -> Vec<BlobId> {
+        self.index.roots_of(id)
+    }
+
+    /// Length of a blob that is in the repository.
+    pub(crate) fn len_of(&self, id: &BlobId) -> Option<u32> {
+        self.index.len_of(id)
+    }
+
+    /// Whether what these stand on, all together, is little enough for a frame to stand on them.
+    pub(crate) fn is_light(&self, bases: &[BlobId]) -> bool {
+        self.index.weight_of(bases) <= WEIGHT_MAX_BYTES
+    }
+
+    /// Whether the blob can be read from a pack that stays as soon as what was claimed is stored.
+    pub(crate) fn will_stand(&self, id: &BlobId) -> bool {
+        self.will_stand_below(id, u8::MAX)
+    }
+
+    /// Depth falls with each step, so this ends.
+    fn will_stand_below(&self, id: &BlobId, below: u8) -> bool {
+        if self.depth_of(id).is_some_and(|depth| depth < below) {
+            return true;
+        }
+        self.index.places(id).into_iter().any(|place| {
+            let Frame { depth, bases, .. } = place.frame;
+            let is_lasting = !self.index.packs[place.pack as usize].is_condemned;
+            let will_stand = |base| self.will_stand_below(base, depth);
+            is_lasting && depth > 0 && depth < below && bases.iter().all(will_stand)
+        })
     }
 
     /// Stores claimed blobs as one frame. `plain` is their content, one after the other.
@@ -122,6 +194,41 @@ impl BlobWriter {
         blobs: &[(BlobId, u32)],
         plain: &[u8],
     ) -> Result<(), RepositoryError> {
+        self.store_as(kind, blobs, How::Alone(plain)).map(drop)
+    }
+
+    /// As [`Self::store`], against the plaintext of `bases` where that takes less than half. Returns how deep the
+    /// frame is: 0 where it stands alone.
+    pub(crate) fn store_against(
+        &self,
+        kind: BlobKind,
+        blobs: &[(BlobId, u32)],
+        plain: &[u8],
+        (bases, prefix): (&[BlobId], &[u8]),
+    ) -> Result<u8, RepositoryError> {
+        let how = match self.depth_above(bases) {
+            Some(depth) => How::Against(plain, prefix, (bases, depth)),
+            None => How::Alone(plain),
+        };
+        self.store_as(kind, blobs, how)
+    }
+
+    /// Stores claimed blobs as the delta frame that they are elsewhere.
+    pub(crate) fn store_delta(
+        &self,
+        kind: BlobKind,
+        blobs: &[(BlobId, u32)],
+        delta: Delta<'_>,
+    ) -> Result<(), RepositoryError> {
+        self.store_as(kind, blobs, How::AsIs(delta)).map(drop)
+    }
+
+    fn store_as(
+        &self,
+        kind: BlobKind,
+        blobs: &[(BlobId, u32)],
+        how: How<'_>,
+    ) -> Result<u8, RepositoryError> {
         self.failure.check()?;
         let stored = ENCODER.with_borrow_mut(|encoder| {
             if encoder
@@ -131,14 +238,28 @@ impl BlobWriter {
                 *encoder = Some((self.level, FrameEncoder::new(self.level)));
             }
             let (_, encoder) = encoder.as_mut().expect("it was set just now");
-            self.append(kind, blobs, encoder.encode(plain))
+            let stored = match how {
+                How::Alone(plain) => encoder.encode(plain),
+                How::Against(plain, prefix, on) => encoder.encode_delta(plain, prefix, on),
+                How::AsIs(delta) => Stored::Delta(delta),
+            };
+            let depth = match stored {
+                Stored::Delta(delta) => delta.depth,
+                _ => 0,
+            };
+            self.append(kind, blobs, stored).map(|()| depth)
         });
         if let Err(error) = &stored {
             // Others count on what was claimed here, so none of them may go on.
             self.failure.set(error.clone());
         }
-        self.new_bytes.fetch_add(plain.len() as u64, Relaxed);
-        stored
+        let len = blobs.iter().map(|(_, len)| u64::from(*len)).sum();
+        self.new_bytes.fetch_add(len, Relaxed);
+        let depth = stored?;
+        for (id, _) in blobs {
+            lock(self.shard(id)).insert(BlobPrefix::from(id), depth);
+        }
+        Ok(depth)
     }
 
     fn append(

@@ -7,7 +7,9 @@ use crate::repository::RepositoryError;
 use crate::repository::format::blob::{BlobKind, blob_id};
 use crate::repository::format::chunk::{Chunker, Profile};
 use crate::repository::pipeline;
+use crate::repository::writer::against::{Against, Cuts};
 use crate::repository::writer::blobs::{BlobWriter, ContentBuilder};
+use crate::repository::writer::versions::Previous;
 use std::{
     collections::VecDeque,
     io::{self, Read},
@@ -21,7 +23,7 @@ const BUFFERS_MAX: usize = 6;
 /// Buffers whose blobs are awaited before more is read.
 const IN_FLIGHT_MAX: usize = 16;
 /// Consecutive new chunks of a dump are compressed together up to this length: it saves 6 to 9 %.
-const GROUP_LEN_BYTES: usize = 256 << 10;
+const GROUP_LEN_BYTES: usize = 512 << 10;
 
 /// Cuts streams as one profile says.
 pub(crate) struct Cutter {
@@ -33,8 +35,11 @@ pub(crate) struct Cutter {
 pub(crate) struct Cut {
     pub(crate) len: u64,
     content: ContentBuilder,
-    in_flight: VecDeque<Receiver<Result<Vec<BlobId>, RepositoryError>>>,
+    in_flight: VecDeque<Stored>,
 }
+
+/// Blobs that are being stored.
+pub(crate) type Stored = Receiver<Result<Vec<BlobId>, RepositoryError>>;
 
 /// Why cutting stopped before the end.
 pub(crate) enum CutError {
@@ -68,13 +73,17 @@ impl Cutter {
         Self { chunker, profile }
     }
 
-    /// Reads `source` to its end. `seen` gets every byte in order.
+    /// Reads `source` to its end. `seen` gets every byte in order. What is new is stored against the previous
+    /// version, if there is one.
     pub(crate) fn cut_stream(
         &self,
         writer: &Arc<BlobWriter>,
-        source: &mut dyn Read,
+        (source, previous): (&mut dyn Read, Option<Previous>),
         mut seen: impl FnMut(&[u8]),
     ) -> Result<Cut, CutError> {
+        let mut against = previous.map(|Previous { version, bases }| {
+            Against::new(writer.clone(), version, bases, group_len(self.profile))
+        });
         let mut cut = Cut {
             len: 0,
             content: ContentBuilder::default(),
@@ -88,7 +97,16 @@ impl Cutter {
             if cut.in_flight.len() >= IN_FLIGHT_MAX {
                 cut.collect_one(writer).map_err(CutError::Repository)?;
             }
-            let mut buffer = Buffer::take();
+            let mut buffer = match (&mut against, Buffer::take_spare()) {
+                (_, Some(buffer)) => buffer,
+                (None, None) => Buffer::take(),
+                (Some(against), None) => {
+                    // Whoever waits holds none.
+                    let stored = against.flush().map_err(CutError::Repository)?;
+                    cut.in_flight.extend(stored);
+                    Buffer::take()
+                }
+            };
             let start = carried.len();
             buffer.bytes[..start].copy_from_slice(&carried);
             let filled = fill(source, &mut buffer.bytes[start..]).map_err(CutError::Source)?;
@@ -99,11 +117,21 @@ impl Cutter {
             let (chunks, cut_to) = self.cut_buffer(&buffer.bytes[..len], at_end);
             carried.clear();
             carried.extend_from_slice(&buffer.bytes[cut_to..len]);
-            if !chunks.is_empty() {
+            if chunks.is_empty() {
+                continue;
+            }
+            if let Some(against) = &mut against {
+                let stored = against.push(Cuts { buffer, chunks });
+                cut.in_flight.extend(stored.map_err(CutError::Repository)?);
+            } else {
                 let (writer, profile) = (writer.clone(), self.profile);
                 let work = move || store_chunks(&writer, profile, &buffer.bytes, &chunks);
                 cut.in_flight.push_back(pipeline::start(work));
             }
+        }
+        if let Some(against) = &mut against {
+            let stored = against.flush().map_err(CutError::Repository)?;
+            cut.in_flight.extend(stored);
         }
         Ok(cut)
     }
@@ -127,6 +155,14 @@ impl Cutter {
     }
 }
 
+/// How long a group of consecutive chunks may be; a chunk that is longer is alone.
+fn group_len(profile: Profile) -> usize {
+    match profile {
+        Profile::Db => GROUP_LEN_BYTES,
+        Profile::Files | Profile::Media => 0,
+    }
+}
+
 /// Names and stores consecutive chunks.
 pub(crate) fn store_chunks(
     writer: &BlobWriter,
@@ -134,10 +170,7 @@ pub(crate) fn store_chunks(
     bytes: &[u8],
     chunks: &[usize],
 ) -> Result<Vec<BlobId>, RepositoryError> {
-    let group_len = match profile {
-        Profile::Db => GROUP_LEN_BYTES,
-        Profile::Files | Profile::Media => 0,
-    };
+    let group_len = group_len(profile);
     let mut ids = Vec::with_capacity(chunks.len());
     // A run of new chunks that follow one another: `bytes[group_start..from]`.
     let mut group: Vec<(BlobId, u32)> = Vec::new();
@@ -181,8 +214,8 @@ pub(crate) fn fill(source: &mut (impl Read + ?Sized), bytes: &mut [u8]) -> io::R
 }
 
 /// One of the process's buffers; goes back when it is dropped.
-struct Buffer {
-    bytes: Vec<u8>,
+pub(crate) struct Buffer {
+    pub(crate) bytes: Vec<u8>,
 }
 
 struct Buffers {
@@ -201,19 +234,31 @@ impl Buffer {
     fn take() -> Self {
         let mut buffers = BUFFERS.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if let Some(bytes) = buffers.spare.pop() {
-                return Self { bytes };
-            }
-            if buffers.made < BUFFERS_MAX {
-                buffers.made += 1;
-                return Self {
-                    bytes: vec![0; BUFFER_LEN_BYTES],
-                };
+            if let Some(buffer) = Self::of(&mut buffers) {
+                return buffer;
             }
             buffers = RETURNED
                 .wait(buffers)
                 .unwrap_or_else(PoisonError::into_inner);
         }
+    }
+}
+
+impl Buffer {
+    /// One, if nobody has to be waited for.
+    fn take_spare() -> Option<Self> {
+        Self::of(&mut BUFFERS.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn of(buffers: &mut Buffers) -> Option<Self> {
+        if let Some(bytes) = buffers.spare.pop() {
+            return Some(Self { bytes });
+        }
+        (buffers.made < BUFFERS_MAX).then(|| {
+            buffers.made += 1;
+            let bytes = vec![0; BUFFER_LEN_BYTES];
+            Self { bytes }
+        })
     }
 }
 

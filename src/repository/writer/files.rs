@@ -10,6 +10,7 @@ use crate::repository::RepositoryError;
 use crate::repository::format::chunk::Profile;
 use crate::repository::writer::blobs::{BlobWriter, ContentBuilder};
 use crate::repository::writer::cut::{Cut, CutError, Cutter, fill, store_chunks};
+use crate::repository::writer::versions::{Previous, Versions};
 use crate::repository::writer::{Problems, Progress};
 use std::{
     cell::RefCell,
@@ -26,6 +27,8 @@ pub(crate) struct Reading {
     pub(crate) progress: Arc<dyn Progress>,
     /// Whether content may be taken over from the parent.
     pub(crate) is_parent_pinned: bool,
+    /// What new content is stored against.
+    pub(crate) versions: Option<Versions>,
 }
 
 /// What streams need besides: they are cut into smaller chunks, and hashed as they come.
@@ -200,7 +203,8 @@ impl Reading {
             });
         };
         let seen = |bytes: &[u8]| self.progress.advance(0, bytes.len() as u64);
-        let outcome = match self.cutter.cut_stream(&self.writer, &mut body, seen) {
+        let from = (&mut body as &mut dyn io::Read, self.version(&path));
+        let outcome = match self.cutter.cut_stream(&self.writer, from, seen) {
             Ok(cut) => {
                 self.note_change(&path, &*body);
                 set_len(&mut node, cut.len);
@@ -243,7 +247,8 @@ impl Reading {
             self.progress.advance(0, bytes.len() as u64);
         };
         let cutter = &self.streams.cutter;
-        let cut = cutter.cut_stream(&self.writer, &mut *source, seen);
+        let from = (&mut *source as &mut dyn io::Read, self.version(&path));
+        let cut = cutter.cut_stream(&self.writer, from, seen);
         let cut = cut.map_err(|error| match error {
             CutError::Repository(error) => error,
             CutError::Source(cause) => broken(cause),
@@ -255,6 +260,10 @@ impl Reading {
             node,
             outcome: Outcome::Cut(cut),
         })
+    }
+
+    fn version(&self, path: &[u8]) -> Option<Previous> {
+        self.versions.as_ref()?.find(path)
     }
 
     fn open(&self, path: &[u8], open: Box<dyn OpenBody>) -> Option<Box<dyn ReadBody>> {

@@ -1,11 +1,14 @@
 //! How bytes become packs: read, cut, name, look up, compress, seal, hand to the uploads. Packs are
 //! uploaded before the index says where their blobs are, and that before a manifest names a root.
 
+mod against;
 pub(crate) mod blobs;
 mod cut;
 mod files;
+mod previous;
 mod tree;
 pub(crate) mod uploads;
+pub(crate) mod versions;
 
 pub(crate) use cut::fill;
 pub(crate) use tree::{Order, Walk, write_tree};

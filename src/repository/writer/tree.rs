@@ -14,6 +14,7 @@ use crate::repository::pipeline;
 use crate::repository::writer::blobs::BlobWriter;
 use crate::repository::writer::cut::Cutter;
 use crate::repository::writer::files::{Entry, Outcome, Reading, Streams};
+use crate::repository::writer::versions::Versions;
 use crate::repository::writer::{Problems, Progress, TreeStats};
 use std::{
     collections::BTreeMap,
@@ -57,7 +58,7 @@ pub(crate) enum Order {
 pub(crate) fn write_tree(
     writer: Arc<BlobWriter>,
     (walk, order): (Walk, Order),
-    is_parent_pinned: bool,
+    (is_parent_pinned, versions): (bool, Option<Versions>),
     progress: Arc<dyn Progress>,
 ) -> Result<TreeStats, RepositoryError> {
     let cutter = Cutter::new(&writer, Profile::Files);
@@ -70,6 +71,7 @@ pub(crate) fn write_tree(
         problems,
         progress,
         is_parent_pinned,
+        versions,
     });
     let (batches, to_assemble) = sync_channel(QUEUE);
     let written = thread::scope(|scope| {

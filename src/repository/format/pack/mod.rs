@@ -10,7 +10,7 @@ use crate::repository::format::key::{Keys, Purpose};
 use crate::repository::format::wire::Reader;
 
 pub use crate::repository::format::pack::codec::{
-    FrameDecoder, FrameEncoder, Stored, check_pack, open_frame,
+    Delta, FrameDecoder, FrameEncoder, Stored, check_pack, decode_frame, open_frame, unseal_frame,
 };
 pub use crate::repository::format::pack::footer::{
     PackFooter, TRAILER_LEN, read_footer, read_pack_footer, sealed_footer_len,
@@ -28,8 +28,8 @@ const VERSION: u8 = 1;
 pub const HEADER_LEN: usize = 40;
 /// What a frame may decode to.
 pub const FRAME_MAX_BYTES: u32 = 32 << 20;
-/// How many blobs a delta frame may stand on.
-pub const BASES_MAX: usize = 4;
+/// How many blobs a delta frame may stand on. Together they are no longer than a frame.
+pub const BASES_MAX: usize = 128;
 /// How long a chain of delta frames may be.
 pub const DEPTH_MAX: u8 = 8;
 
@@ -92,8 +92,7 @@ pub enum Encoding {
     Zstd,
     /// All are zero, and none is stored.
     Zeros,
-    /// One zstd frame against the plaintext of the frame's bases. Reserved: this version recognises and
-    /// refuses it.
+    /// One zstd frame against the plaintext of the frame's bases.
     Delta,
 }
 
@@ -134,7 +133,7 @@ pub struct Frame {
     pub encoding: Encoding,
     /// 0 for a frame that stands alone, else one more than the deepest of its bases, at most 8.
     pub depth: u8,
-    /// Blobs that it is a delta against, at most 4; empty for a frame that stands alone.
+    /// Blobs that it is a delta against, at most [`BASES_MAX`]; empty for a frame that stands alone.
     pub bases: Vec<BlobId>,
 }
 

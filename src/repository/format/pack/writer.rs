@@ -5,8 +5,8 @@ use crate::repository::format::FormatError;
 use crate::repository::format::blob::BlobKind;
 use crate::repository::format::key::Keys;
 use crate::repository::format::pack::{
-    BlobAt, Encoding, FRAME_MAX_BYTES, Frame, HEADER_LEN, PackFooter, PackHeader, PackKey, Stored,
-    WHAT, footer,
+    BlobAt, Delta, Encoding, FRAME_MAX_BYTES, Frame, HEADER_LEN, PackFooter, PackHeader, PackKey,
+    Stored, WHAT, footer,
 };
 
 /// BLAKE3 is fast on long pieces, memory on those that the cache still holds.
@@ -62,10 +62,15 @@ impl PackWriter {
         blobs: &[(BlobId, u32)],
         stored: Stored<'_>,
     ) -> Result<Frame, FormatError> {
-        let (encoding, bytes) = match stored {
-            Stored::Raw(bytes) => (Encoding::Raw, bytes),
-            Stored::Zstd(bytes) => (Encoding::Zstd, bytes),
-            Stored::Zeros => (Encoding::Zeros, &[][..]),
+        let (encoding, bytes, bases, depth) = match stored {
+            Stored::Raw(bytes) => (Encoding::Raw, bytes, &[][..], 0),
+            Stored::Zstd(bytes) => (Encoding::Zstd, bytes, &[][..], 0),
+            Stored::Zeros => (Encoding::Zeros, &[][..], &[][..], 0),
+            Stored::Delta(Delta {
+                bytes,
+                bases,
+                depth,
+            }) => (Encoding::Delta, bytes, bases, depth),
         };
         let plain_len = blobs.iter().map(|(_, len)| u64::from(*len)).sum::<u64>();
         let too_large = |_| FormatError::TooLarge {
@@ -77,8 +82,8 @@ impl PackWriter {
             stored_len: u32::try_from(bytes.len()).map_err(too_large)?,
             plain_len: u32::try_from(plain_len).map_err(too_large)?,
             encoding,
-            depth: 0,
-            bases: Vec::new(),
+            depth,
+            bases: bases.to_vec(),
         };
         frame.check(WHAT)?;
         if blobs.iter().any(|(_, len)| *len == 0) || blobs.is_empty() {

@@ -7,8 +7,8 @@ use ccb::repository::format::blob::{BlobKind, blob_id};
 use ccb::repository::format::config::CipherSuite;
 use ccb::repository::format::key::Keys;
 use ccb::repository::format::pack::{
-    Encoding, FinishedPack, Frame, FrameDecoder, FrameEncoder, PackHeader, PackKey, PackWriter,
-    Stored, check_pack, open_frame, pack_name, read_pack_footer,
+    BASES_MAX, Encoding, FinishedPack, Frame, FrameDecoder, FrameEncoder, PackHeader, PackKey,
+    PackWriter, Stored, check_pack, open_frame, pack_name, read_pack_footer,
 };
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
@@ -231,7 +231,7 @@ fn a_frame_whose_bases_do_not_fit_its_flags_is_refused() {
             ..frame.clone()
         },
         Frame {
-            bases: vec![BlobId([1; 32]); 5],
+            bases: vec![BlobId([1; 32]); BASES_MAX + 1],
             ..frame.clone()
         },
         Frame {

@@ -1,0 +1,228 @@
+//! Delta frames that no ccb writes: in circles, on nothing, too deep, or on more than memory holds. Who has the keys
+//! can make them; whoever reads them gets an error, and soon.
+
+use crate::repository::given::{memory, read_content, store, surroundings};
+use ccb::model::ids::{BlobId, SessionId};
+use ccb::model::tree::Content;
+use ccb::repository::format::blob::{BlobKind, blob_id};
+use ccb::repository::format::config::CipherSuite;
+use ccb::repository::format::index::{Segment, encode};
+use ccb::repository::format::key::{Keyring, Keys};
+use ccb::repository::format::pack::{Delta, FRAME_MAX_BYTES, FrameEncoder, PackWriter, Stored};
+use ccb::repository::format::seal::{ObjectType, seal};
+use ccb::repository::{Creation, Repository, RepositoryError};
+use ccb::store::{Backend, Put, memory::Memory};
+
+/// A repository without encryption, whose keys are public, and a pack for it that is being made.
+struct Given {
+    backend: Memory,
+    repository: Repository,
+    keys: Keys,
+    pack: PackWriter,
+}
+
+async fn given() -> Given {
+    let backend = memory();
+    let creation = Creation {
+        cipher: CipherSuite::None,
+        slot: None,
+        keyring_of: None,
+    };
+    let surroundings = surroundings("hostile");
+    let repository = Repository::create(store(&backend), &creation, &surroundings);
+    let repository = repository.await.unwrap();
+    let keys = Keys::new(Keyring::public(), repository.id(), CipherSuite::None);
+    let pack = PackWriter::new(&keys, BlobKind::Data, [8; 32], Vec::new());
+    Given {
+        backend,
+        repository,
+        keys,
+        pack,
+    }
+}
+
+impl Given {
+    fn id(&self, plain: &[u8]) -> BlobId {
+        blob_id(self.keys.keyring(), BlobKind::Data, plain)
+    }
+
+    fn alone(&mut self, plain: &[u8]) -> BlobId {
+        let id = self.id(plain);
+        let mut encoder = FrameEncoder::new(1);
+        let blob = [(id, plain.len() as u32)];
+        self.pack.push(&blob, encoder.encode(plain)).unwrap();
+        id
+    }
+
+    /// A delta frame that says it is `plain`, made against `prefix`.
+    fn delta(&mut self, plain: &[u8], prefix: &[u8], bases: &[BlobId], depth: u8) -> BlobId {
+        let id = self.id(plain);
+        let mut encoder = FrameEncoder::new(1);
+        let bytes = match encoder.encode_delta(plain, prefix, (bases, depth)) {
+            Stored::Delta(delta) => delta.bytes.to_vec(),
+            other => panic!("{other:?}"),
+        };
+        let delta = Delta {
+            bytes: &bytes,
+            bases,
+            depth,
+        };
+        let blob = [(id, plain.len() as u32)];
+        self.pack.push(&blob, Stored::Delta(delta)).unwrap();
+        id
+    }
+
+    /// Stores the pack and its index, and reads a blob.
+    async fn read(self, id: BlobId) -> Result<Vec<u8>, RepositoryError> {
+        let pack = self.pack.finish(false);
+        let mut segment = Segment::new(SessionId([6; 16]), 0);
+        segment.add(pack.name, pack.bytes.len() as u64, &pack.footer);
+        let name = pack.name.to_string();
+        let key = format!("packs/d/{}/{name}", &name[..2]).parse().unwrap();
+        self.backend
+            .put(&key, pack.bytes.into(), Put::New)
+            .await
+            .unwrap();
+        let sealed = seal(
+            &self.keys,
+            ObjectType::Index,
+            "",
+            &encode(&segment),
+            [9; 32],
+        );
+        let key = format!("index/{}", blake3::hash(&sealed).to_hex())
+            .parse()
+            .unwrap();
+        self.backend
+            .put(&key, sealed.into(), Put::New)
+            .await
+            .unwrap();
+        let reader = self.repository.reader().await.unwrap();
+        let content = Content {
+            blobs: vec![id],
+            is_list: false,
+        };
+        read_content(&reader, &content).await
+    }
+}
+
+fn text(of: u64) -> Vec<u8> {
+    let mut text = vec![0; 10_000];
+    blake3::Hasher::new()
+        .update(&of.to_le_bytes())
+        .finalize_xof()
+        .fill(&mut text);
+    text
+}
+
+fn changed(text: &[u8], by: u8) -> Vec<u8> {
+    let mut text = text.to_vec();
+    text[5000] ^= by;
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_is_read_to_its_end() {
+    let mut given = given().await;
+    let mut plain = text(1);
+    let mut id = given.alone(&plain);
+    for depth in 1..=8 {
+        let next = changed(&plain, depth);
+        id = given.delta(&next, &plain, &[id], depth);
+        plain = next;
+    }
+    assert!(given.read(id).await.unwrap() == plain);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_in_a_circle_are_not_there() {
+    let mut given = given().await;
+    let (a, b) = (text(1), changed(&text(1), 1));
+    let (id_a, id_b) = (given.id(&a), given.id(&b));
+    given.delta(&a, &b, &[id_b], 4);
+    given.delta(&b, &a, &[id_a], 4);
+    let read = given.read(id_a).await;
+    assert!(
+        matches!(read, Err(RepositoryError::BlobMissing { .. })),
+        "{read:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_on_itself_or_on_nothing_is_not_there() {
+    for on_itself in [true, false] {
+        let mut given = given().await;
+        let (a, b) = (text(1), changed(&text(1), 1));
+        let base = given.id(if on_itself { &a } else { &b });
+        let id = given.delta(&a, &b, &[base], 8);
+        let read = given.read(id).await;
+        assert!(
+            matches!(read, Err(RepositoryError::BlobMissing { .. })),
+            "{read:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_that_is_less_deep_than_it_says_it_stands_is_not_there() {
+    let mut given = given().await;
+    let (a, b, c) = (text(1), changed(&text(1), 1), changed(&text(1), 2));
+    let id_a = given.alone(&a);
+    let id_b = given.delta(&b, &a, &[id_a], 3);
+    let id_c = given.delta(&c, &b, &[id_b], 3);
+    let read = given.read(id_c).await;
+    assert!(
+        matches!(read, Err(RepositoryError::BlobMissing { .. })),
+        "{read:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delta_that_decodes_to_something_else_is_damage() {
+    let mut given = given().await;
+    let (a, b) = (text(1), changed(&text(1), 1));
+    let id_other = given.alone(&text(2));
+    let id = given.delta(&b, &a, &[id_other], 1);
+    let read = given.read(id).await;
+    assert!(
+        matches!(read, Err(RepositoryError::BlobDamaged { .. })),
+        "{read:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_on_more_than_memory_should_hold_is_refused() {
+    let mut given = given().await;
+    // Each is a frame of 32 MiB that takes no room.
+    let bases: Vec<BlobId> = (0..2)
+        .map(|number| {
+            let blob = (BlobId([number; 32]), FRAME_MAX_BYTES);
+            given.pack.push(&[blob], Stored::Zeros).unwrap();
+            blob.0
+        })
+        .collect();
+    let a = text(1);
+    // zstd takes a prefix that is the content itself, in the same place, for none.
+    let id = given.delta(&a, &a.clone(), &bases, 1);
+    let read = given.read(id).await.unwrap_err();
+    assert!(read.to_string().contains("delta frame"), "{read:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_ways_down_are_gone_once() {
+    let mut given = given().await;
+    let bottom: Vec<Vec<u8>> = (0..20).map(text).collect();
+    let mut level: Vec<Vec<u8>> = bottom;
+    let mut ids: Vec<BlobId> = level.iter().map(|plain| given.alone(plain)).collect();
+    for depth in 1..=8 {
+        // Each stands on all of the level below: 20^8 ways to the bottom.
+        let prefix = level.concat();
+        let next: Vec<Vec<u8>> = level.iter().map(|plain| changed(plain, depth)).collect();
+        ids = next
+            .iter()
+            .map(|plain| given.delta(plain, &prefix, &ids.clone(), depth))
+            .collect();
+        level = next;
+    }
+    assert!(given.read(ids[7]).await.unwrap() == level[7]);
+}
