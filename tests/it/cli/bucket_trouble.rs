@@ -55,7 +55,10 @@ fn an_object_that_was_stored_in_part_makes_no_verified_backup() {
         method == Method::PUT && key.contains("packs/d/")
     });
     let applied = expect(at, 6, &APPLY);
-    assert!(applied.contains("integrity of backup"), "{applied}");
+    assert!(
+        applied.contains("verify integrity of incremental"),
+        "{applied}"
+    );
     assert!(applied.contains("0 copied"), "{applied}");
     let checked = expect(at, 6, &["check", "plan.kdl"]);
     assert!(checked.contains("packs/d/"), "{checked}");
