@@ -22,7 +22,7 @@ use std::{
 };
 
 /// Ranges on their way or being opened.
-pub(super) const AT_ONCE: usize = 6;
+pub(super) const AT_ONCE: usize = 8;
 /// Wanted frames that are no further apart are read as one range.
 const GAP_MAX_BYTES: u64 = 64 << 10;
 /// A range ends here, so that memory is bounded and the pool has enough to share.

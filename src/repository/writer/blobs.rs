@@ -25,7 +25,7 @@ use std::{
 /// A pack is closed when it has this many blobs, so that its footer stays small.
 const PACK_BLOBS_MAX: usize = 10_000;
 /// A pack is closed when it has this length. Larger ones would be fewer objects, and more memory than a
-/// backup may use: some eight are in memory at a time.
+/// backup may use: some nine are in memory at a time.
 const PACK_LEN_BYTES: usize = 16 << 20;
 /// Claims are spread over this many locks.
 const SHARDS: usize = 64;

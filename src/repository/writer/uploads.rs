@@ -19,7 +19,7 @@ use tokio::{sync::mpsc::Receiver, time::Instant};
 const SEGMENT_BLOBS: usize = 50_000;
 const SEGMENT_AGE: Duration = Duration::from_secs(300);
 /// Packs on their way at a time; each is in memory.
-const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 3;
 
 /// A pack that is in the store.
 struct Stored {
