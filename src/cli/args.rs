@@ -611,7 +611,8 @@ pub struct RestoreArguments {
     #[arg(long, conflicts_with_all = ["backup", "from"])]
     pub versions: bool,
     /// S3: this version of the object PATH, which the bucket itself has
-    #[arg(long, value_name = "ID", conflicts_with_all = ["backup", "from", "time"])]
+    // A server may begin an id with a hyphen.
+    #[arg(long, value_name = "ID", allow_hyphen_values = true, conflicts_with_all = ["backup", "from", "time"])]
     pub object_version: Option<String>,
     /// PostgreSQL: only this table, with its indexes, keys and sequences; may be repeated
     #[arg(long, value_name = "TABLE")]

@@ -243,6 +243,12 @@ fn earlier_versions_come_back_without_any_repository() {
     // One object by its version.
     run(0, &["--object-version", &version, "docs/a", "--to", "one"]);
     assert_eq!(fs::read(at.join("one/docs/a")).expect("restored"), b"first");
+    // Ids may begin with a hyphen; this one is of nothing.
+    let unknown = ["--object-version", "-qiBGVftGfBwHm-1x56p7RViVlKEhGp"];
+    let unknown = [&restore[..], &unknown, &["docs/a", "--to", "none"]].concat();
+    let asked = &mut as_user(at, (OWNER, &secret(OWNER)), &unknown);
+    let (code, said) = outcome(asked);
+    assert!(code != Some(0) && said.contains("docs/a"), "{said}");
     // A prefix as it was: what was deleted since is there, what came since is not.
     run(0, &["--versions", "--time", &then, "docs", "--to", "then"]);
     let read = |path: &str| fs::read(at.join("then").join(path)).ok();
