@@ -2,6 +2,7 @@
 //! asked for nor what an answer means. Follows no redirect.
 
 use crate::wire::answer::content_length;
+use crate::wire::prompt::PromptConnector;
 use crate::wire::request::escaped;
 use crate::wire::{Access, Answer, Request, SetupError, Trouble};
 use bytes::{Bytes, BytesMut};
@@ -32,7 +33,7 @@ const SIGNED_FOR: Duration = Duration::from_secs(600);
 /// A way to one bucket. Connections are kept and used again.
 pub struct Wire {
     signer: Client,
-    http: Hyper<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    http: Hyper<HttpsConnector<PromptConnector>, Full<Bytes>>,
     bucket: String,
     host: String,
 }
@@ -72,7 +73,7 @@ impl Wire {
             .with_tls_config(access.tls.clone())
             .https_or_http()
             .enable_http1()
-            .wrap_connector(tcp);
+            .wrap_connector(PromptConnector(tcp));
         let http = Hyper::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(20))

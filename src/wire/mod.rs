@@ -5,6 +5,7 @@
 mod access;
 mod answer;
 mod connection;
+mod prompt;
 mod request;
 
 pub use access::{Access, SetupError};
