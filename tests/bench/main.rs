@@ -7,6 +7,7 @@
     reason = "printing is what it is for"
 )]
 
+mod chart;
 mod data;
 mod inventory;
 mod measure;
@@ -41,9 +42,11 @@ pub struct Options {
     pub ccb: PathBuf,
     /// Where everything is made, and removed again.
     pub dir: PathBuf,
+    /// Where the chart is written, if anywhere.
+    pub chart: Option<PathBuf>,
 }
 
-const USAGE: &str = "usage: tests/bench/run [--scale small|full] [--rounds N] [--only media|small|text|inventory|postgres|redis|s3] [--dir DIRECTORY]";
+const USAGE: &str = "usage: tests/bench/run [--scale small|full] [--rounds N] [--only media|small|text|inventory|postgres|redis|s3] [--dir DIRECTORY] [--chart FILE.svg]";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
@@ -79,6 +82,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Option<Options> {
         only: String::new(),
         ccb: PathBuf::from("ccb"),
         dir: std::env::temp_dir(),
+        chart: None,
     };
     while let Some(name) = arguments.next() {
         let value = arguments.next()?;
@@ -89,6 +93,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Option<Options> {
             "--only" => options.only = value,
             "--ccb" => options.ccb = value.into(),
             "--dir" => options.dir = value.into(),
+            "--chart" => options.chart = Some(value.into()),
             _ => return None,
         }
     }

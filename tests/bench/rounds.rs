@@ -1,6 +1,7 @@
 //! The rounds: in each, every operation on every kind of data by one program after the other, so that a
 //! machine that gets slower gets slower for all.
 
+use crate::chart;
 use crate::data::{self, Kind, Size};
 use crate::inventory;
 use crate::measure::{self, Figures, median};
@@ -52,6 +53,7 @@ pub fn run(options: &Options) -> io::Result<()> {
         let outcome = bench.run();
         // What was measured before something failed is worth its time.
         println!("{}", bench.report());
+        bench.draw()?;
         outcome
     });
     fs::remove_dir_all(&dir)?;
@@ -244,6 +246,14 @@ impl<'a> Bench<'a> {
             }
         }
         fs::remove_dir_all(place)
+    }
+
+    fn draw(&self) -> io::Result<()> {
+        let names: Vec<&str> = self.tools.iter().map(|tool| tool.name()).collect();
+        match &self.options.chart {
+            Some(path) => fs::write(path, chart::svg(&self.table, &names)),
+            None => Ok(()),
+        }
     }
 
     fn report(&self) -> String {

@@ -32,6 +32,11 @@ impl Table {
             .push(figures);
     }
 
+    /// What the rows are called, in their order.
+    pub fn rows(&self) -> impl Iterator<Item = &str> {
+        self.rows.iter().map(String::as_str)
+    }
+
     fn median_of(
         &self,
         row: usize,

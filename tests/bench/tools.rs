@@ -19,6 +19,8 @@ pub enum Tool {
     Rustic,
     /// BorgBackup.
     Borg,
+    /// bupstash.
+    Bupstash,
     /// `tar | zstd | openssl`: no backup program, but what is often used as one.
     Pipe,
 }
@@ -74,11 +76,12 @@ impl Operation {
 
 impl Tool {
     /// ccb first.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Ccb,
         Self::Restic,
         Self::Rustic,
         Self::Borg,
+        Self::Bupstash,
         Self::Pipe,
     ];
 
@@ -89,6 +92,7 @@ impl Tool {
             Self::Restic => "restic",
             Self::Rustic => "rustic",
             Self::Borg => "borg",
+            Self::Bupstash => "bupstash",
             Self::Pipe => "tar+zstd+openssl",
         }
     }
@@ -100,6 +104,7 @@ impl Tool {
             Self::Restic => (PathBuf::from("restic"), "version"),
             Self::Rustic => (PathBuf::from("rustic"), "--version"),
             Self::Borg => (PathBuf::from("borg"), "--version"),
+            Self::Bupstash => (PathBuf::from("bupstash"), "version"),
             Self::Pipe => (PathBuf::from("openssl"), "version"),
         };
         let output = Command::new(program).arg(argument).output().ok()?;
@@ -118,6 +123,7 @@ impl Tool {
             Self::Restic => "restic init",
             Self::Rustic => "rustic init --set-compression 1",
             Self::Borg => "borg init -e repokey-blake2",
+            Self::Bupstash => "bupstash init && bupstash new-key -o \"$BUPSTASH_KEY\"",
             Self::Pipe => "mkdir -p \"$REPO\"",
         }
     }
@@ -155,6 +161,15 @@ impl Tool {
             (Self::Borg, _) => {
                 "cd \"$SRC\" && exec borg create -C auto,zstd,1 --files-cache ctime,size,inode \"::{now:%s.%f}\" ."
             }
+            (Self::Bupstash, Operation::Restore) => {
+                "mkdir -p \"$TO\"; exec bupstash restore --into \"$TO\" \"id=$(bupstash list --format=jsonl1 | tail -n 1 | sed 's/.*\"id\":\"\\([0-9a-f]*\\)\".*/\\1/')\""
+            }
+            // It has no check of every byte but a restore.
+            (Self::Bupstash, Operation::Check) => return None,
+            (Self::Bupstash, Operation::Prune) => {
+                "bupstash rm --allow-many older-than 1s && exec bupstash gc"
+            }
+            (Self::Bupstash, _) => "exec bupstash put -q name=data \"$SRC\"",
             // It knows only whole backups: the last one is what a restore is compared with.
             (Self::Pipe, Operation::Initial | Operation::Renamed) => {
                 "set -o pipefail; tar -C \"$SRC\" -c . | zstd -q -1 -T0 | openssl enc -aes-256-ctr -pbkdf2 -pass env:PASSWORD -out \"$REPO/a\" && sync \"$REPO/a\""
@@ -199,6 +214,10 @@ impl Tool {
             ("BORG_PASSPHRASE", PASSWORD.to_owned()),
             ("BORG_REPO", at("repository")),
             ("BORG_BASE_DIR", at("cache")),
+            ("BUPSTASH_REPOSITORY", at("repository")),
+            ("BUPSTASH_KEY", at("bupstash.key")),
+            ("BUPSTASH_SEND_LOG", at("bupstash.sendlog")),
+            ("BUPSTASH_QUERY_CACHE", at("bupstash.cache")),
             ("HOME", at("home")),
         ];
         if self == Self::Ccb {

@@ -6,6 +6,7 @@ mod apply;
 mod architecture;
 mod cli;
 mod export;
+mod fuzz;
 mod observe;
 mod plan;
 mod plan_file;
