@@ -9,12 +9,13 @@ use crate::restore::files::target::{
     Target, discard, make_temporary, publish, split, temporary_name,
 };
 use crate::restore::{Contents, Sink};
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fs::{Advice, Mode, OFlags, fadvise, openat};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::mem;
+use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,6 +25,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 const BLOBS_MAX: usize = 1 << 16;
 /// Files of several blobs stay open until the last has come.
 const OPEN_MAX: usize = 100;
+/// Blobs from this length on are on their way to the disk as soon as they are written: there is less to wait for at
+/// the end, when all of it is made durable.
+const WRITTEN_BACK_MIN_BYTES: usize = 128 << 10;
 
 /// What all threads of a restore share.
 pub(crate) struct Shared {
@@ -194,7 +198,15 @@ impl Job {
                 if offset + data.len() as u64 > *size {
                     return Err(io::Error::other("it has more bytes than the backup says"));
                 }
-                write_ranges(&open.file, offset, data, extents)
+                write_ranges(&open.file, offset, data, extents)?;
+                if let (true, Some(len)) = (
+                    data.len() >= WRITTEN_BACK_MIN_BYTES,
+                    NonZeroU64::new(data.len() as u64),
+                ) {
+                    // A file system that knows no advice writes when it is synced.
+                    let _ = fadvise(&open.file, offset, Some(len), Advice::DontNeed);
+                }
+                Ok(())
             });
         if let Err(cause) = written {
             self.fail(shared, "write", cause);

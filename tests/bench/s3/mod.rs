@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 
 /// What `--only` calls it.
 pub const NAME: &str = "s3";
-/// No backup program: the same bytes as objects of the length of a pack, as many at once as ccb sends.
+/// No backup program: the same bytes as objects of the length of a pack, four at once, and made durable where they are
+/// fetched to, as a restore is.
 const PLAIN: &str = "curl";
 /// What curl sends in one request.
 const PACK_BYTES: u64 = 16 << 20;
@@ -68,7 +69,7 @@ const PROGRAMS: [Program; 4] = [
         scripts: [
             "exec curl -K \"$PUT\"",
             "",
-            "mkdir -p \"$TO\" && exec curl -K \"$GET\"",
+            "mkdir -p \"$TO\" && curl -K \"$GET\" && exec sync -f \"$TO\"",
             "",
         ],
     },
