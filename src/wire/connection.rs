@@ -25,6 +25,8 @@ const CONNECT_MAX: Duration = Duration::from_secs(15);
 const REQUEST_MAX: Duration = Duration::from_secs(60);
 /// And how slow its bytes may be.
 const BYTES_PER_SECOND_MIN: u64 = 128 << 10;
+/// How slow a server may be with bytes that do not leave it.
+const MOVED_PER_SECOND_MIN: u64 = 8 << 20;
 /// No answer is longer: packs are shorter, and a page of a listing is.
 pub const ANSWER_MAX_BYTES: u64 = 1 << 30;
 /// How long a signature holds.
@@ -95,7 +97,8 @@ impl Wire {
             true => ANSWER_MAX_BYTES >> 4,
             false => request.body.len() as u64,
         };
-        let patience = REQUEST_MAX + Duration::from_secs(bytes / BYTES_PER_SECOND_MIN);
+        let seconds = bytes / BYTES_PER_SECOND_MIN + request.moved / MOVED_PER_SECOND_MIN;
+        let patience = REQUEST_MAX + Duration::from_secs(seconds);
         let answer = timeout(patience, self.exchange(request)).await;
         answer.unwrap_or_else(|_| {
             Err(Trouble::Silent {

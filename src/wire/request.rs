@@ -13,6 +13,7 @@ pub struct Request {
     pub(super) query: Vec<(&'static str, String)>,
     pub(super) headers: Vec<(Cow<'static, str>, String)>,
     pub(super) body: Bytes,
+    pub(super) moved: u64,
 }
 
 impl Request {
@@ -24,7 +25,14 @@ impl Request {
             query: Vec::new(),
             headers: Vec::new(),
             body: Bytes::new(),
+            moved: 0,
         }
+    }
+
+    /// The server has so many bytes to move before it answers, which takes its time.
+    pub fn moving(mut self, bytes: u64) -> Self {
+        self.moved = bytes;
+        self
     }
 
     /// With a parameter; a sub-resource is one with an empty value.

@@ -11,7 +11,9 @@ use crate::model::strategy::{BucketSource, SourceSpec};
 use crate::model::tree::printable;
 use crate::model::units::{Size, counted, to_minute};
 use crate::plan_file::UnsetEnv;
-use crate::restore::bucket::{Intent, Report, Target, VersionsTree, as_of, copy_back, put_back};
+use crate::restore::bucket::{
+    Intent, Limits, Report, Target, VersionsTree, as_of, copy_back, put_back,
+};
 use crate::restore::files::{self, Overwrite, OwnersBy, Sameness};
 use crate::source::bucket::{Bucket, ObjectVersion};
 use std::path::PathBuf;
@@ -81,7 +83,7 @@ pub async fn restore_versions(
         Some(place) => {
             let target = place.open(source, arguments).await?;
             let mut tell = teller(arguments, context);
-            let copied = copy_back(&from, versions, &target, &mut tell).await;
+            let copied = copy_back(&from, versions, &target, Limits::default(), &mut tell).await;
             let report = copied.map_err(|e| Trouble::from_error(Exit::Error, &e))?;
             told(&report, &place, arguments)
         }

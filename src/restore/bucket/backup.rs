@@ -4,7 +4,7 @@ use crate::model::tree::{Node, NodeKind, printable};
 use crate::repository::{ContentReader, Reader};
 use crate::restore::Contents;
 use crate::restore::bucket::put::{Bytewise, PART_LEN_BYTES, put};
-use crate::restore::bucket::{Intent, REFUSED, Report, Target, There};
+use crate::restore::bucket::{Intent, REFUSED, Report, Target, There, not_lost};
 use crate::restore::chain;
 use crate::restore::files::RestoreError;
 use crate::source::bucket::BucketError;
@@ -185,10 +185,7 @@ async fn store(reader: &Reader, into: &Target, job: &Job) -> Result<(), String> 
     let (headers, unsent) = headers(&job.node);
     let mut body = Content(reader.content(content));
     put(into, &job.key, &headers, *size, job.intent, &mut body).await?;
-    match unsent.as_slice() {
-        [] => Ok(()),
-        lost => Err(format!("stored without {}: no text", lost.join(", "))),
-    }
+    not_lost(&unsent)
 }
 
 struct Content(ContentReader);

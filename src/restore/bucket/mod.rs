@@ -4,11 +4,12 @@
 mod backup;
 mod put;
 mod tree;
+mod upload;
 mod versions;
 
 pub use backup::{PutBackError, put_back};
 pub use tree::VersionsTree;
-pub use versions::{as_of, copy_back};
+pub use versions::{Limits, as_of, copy_back};
 
 use crate::model::tree::printable;
 use crate::source::bucket::{Bucket, BucketError, Listed};
@@ -102,3 +103,11 @@ impl There {
 }
 
 const REFUSED: &str = "another object is there; add --overwrite to replace it";
+
+/// An object that was stored without some of its headers is not as it was.
+fn not_lost(unsent: &[String]) -> Result<(), String> {
+    match unsent {
+        [] => Ok(()),
+        lost => Err(format!("stored without {}: no text", lost.join(", "))),
+    }
+}

@@ -1,15 +1,15 @@
 //! Stores one object: in one request, or in parts where it is long, so that its bytes are never all in memory.
 //! What the server says it stored is held against what was sent.
 
+use crate::restore::bucket::upload::{Upload, with};
 use crate::restore::bucket::{Intent, Target};
 use crate::restore::chain;
 use crate::source::bucket::object::hex_md5;
-use crate::source::bucket::{Answer, BucketError, Request, text_of};
+use crate::source::bucket::{Answer, BucketError, Request};
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use hyper::Method;
 use md5::{Digest, Md5};
-use std::fmt::Write;
 
 /// A longer object is stored in parts.
 pub(crate) const PART_LEN_BYTES: u64 = 16 << 20;
@@ -60,7 +60,7 @@ pub(crate) async fn put(
 
 /// Whether the server says that it stored these bytes, where its ETag tells.
 fn is_stored(answer: &Answer, bytes: &Bytes) -> Result<(), String> {
-    let told = answer.header("etag").unwrap_or_default().trim_matches('"');
+    let told = told_by(answer);
     let is_by_key = answer
         .header("x-amz-server-side-encryption")
         .is_some_and(|by| by.starts_with("aws:kms"));
@@ -68,6 +68,12 @@ fn is_stored(answer: &Answer, bytes: &Bytes) -> Result<(), String> {
         true => Err("the server stored other bytes than it was sent".to_owned()),
         false => Ok(()),
     }
+}
+
+/// The ETag that comes with an answer.
+fn told_by(answer: &Answer) -> &str {
+    let told = answer.header("etag").unwrap_or_default();
+    told.trim_matches('"')
 }
 
 fn md5(bytes: &[u8]) -> String {
@@ -99,70 +105,27 @@ async fn in_parts(
     part_len: u64,
     parts: &mut Parts<'_>,
 ) -> Result<(), String> {
-    let begun = into.bucket.ask(DOING, || {
-        with(Request::new(Method::POST, key.to_owned()), headers).query("uploads", String::new())
-    });
-    let begun = begun.await.map_err(|error| chain(&error))?;
-    let id = text_of(&begun, "UploadId")
-        .ok_or_else(|| "the server does not say which upload it began".to_owned())?;
-    let stored = send_parts(into, key, &id, part_len, parts).await;
-    if stored.is_err() {
-        // What was sent would stay and cost.
-        let dropped = into.bucket.ask("drop an upload", || {
-            Request::new(Method::DELETE, key.to_owned()).query("uploadId", id.clone())
-        });
-        let _ = dropped.await;
-    }
-    stored
+    let upload = Upload::begin(into, key, headers).await?;
+    let sent = send(&upload, part_len, parts).await;
+    upload.end(sent).await
 }
 
-async fn send_parts(
-    into: &Target,
-    key: &str,
-    id: &str,
+/// Sends part after part. The ETags of all.
+async fn send(
+    upload: &Upload<'_>,
     part_len: u64,
     parts: &mut Parts<'_>,
-) -> Result<(), String> {
-    let mut list = "<CompleteMultipartUpload>".to_owned();
-    let mut number = 0_u64;
+) -> Result<Vec<String>, String> {
+    let mut etags = Vec::new();
     while parts.left > 0 {
         let bytes = parts.take(part_len.min(parts.left)).await?;
-        number += 1;
-        let answer = into.bucket.ask(DOING, || {
-            Request::new(Method::PUT, key.to_owned())
-                .query("partNumber", number.to_string())
-                .query("uploadId", id.to_owned())
-                .plain_body(bytes.clone())
-        });
-        let answer = answer.await.map_err(|error| chain(&error))?;
+        let sent = |request: Request| request.plain_body(bytes.clone());
+        let answer = upload.part(etags.len() + 1, sent).await?;
         is_stored(&answer, &bytes)?;
-        let etag = answer.header("etag").unwrap_or_default();
-        // Writing into a string has no way to fail.
-        let _ = write!(
-            list,
-            "<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>"
-        );
+        etags.push(told_by(&answer).to_owned());
     }
     parts.must_be_over().await?;
-    list.push_str("</CompleteMultipartUpload>");
-    let ended = into.bucket.ask(DOING, || {
-        Request::new(Method::POST, key.to_owned())
-            .query("uploadId", id.to_owned())
-            .plain_body(Bytes::from(list.clone()))
-    });
-    let ended = ended.await.map_err(|error| chain(&error))?;
-    // This answer begins before it is known whether it is done.
-    match text_of(&ended, "Code") {
-        Some(code) => Err(format!("the server answered {code}")),
-        None => Ok(()),
-    }
-}
-
-fn with(mut request: Request, headers: &[(String, String)]) -> Request {
-    for (name, value) in headers {
-        request = request.header(name.clone(), value.clone());
-    }
-    request
+    Ok(etags)
 }
 
 /// The bytes of an object, cut into parts.

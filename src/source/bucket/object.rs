@@ -159,6 +159,22 @@ impl Bucket {
         .await
     }
 
+    /// What is beside an object's bytes, as its node has it.
+    pub(crate) async fn head(&self, key: &str, version: Option<&str>) -> Result<Node, BucketError> {
+        const DOING: &str = "look at an object";
+        let head = self.ask(DOING, || {
+            let request = Request::new(Method::HEAD, key.to_owned());
+            match version {
+                Some(version) => request.query("versionId", version.to_owned()),
+                None => request,
+            }
+        });
+        let head = head.await?;
+        let unknown = || self.wrong(DOING, "the server does not say how long it is");
+        let len = head.object_len().ok_or_else(unknown)?;
+        Ok(node(&head.headers, len))
+    }
+
     /// Exactly these bytes of an object.
     pub async fn part(
         &self,

@@ -1,5 +1,6 @@
 //! Restores: what a backup of real files becomes in a directory.
 
+mod bucket;
 mod cluster;
 mod files;
 pub(crate) mod given;

@@ -2,22 +2,12 @@
 
 use crate::store::{chain, key, quick};
 use crate::support::s3::{ACCESS_KEY, BUCKET, Fault, Quirks, SECRET_KEY, Server};
+use crate::support::s3_client::access;
 use bytes::Bytes;
 use ccb::store::s3::{Lock, S3, ServerSide, Settings};
 use ccb::store::{Backend, Kind, Put, Store};
-use ccb::wire::Access;
 use hyper::Method;
-use rustls::{ClientConfig, RootCertStore};
 use std::sync::Arc;
-
-fn tls() -> ClientConfig {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("there are some")
-        .with_root_certificates(RootCertStore::empty())
-        .with_no_client_auth()
-}
 
 /// What the server's owner would write.
 pub(super) fn settings(server: &Server) -> Settings {
@@ -27,14 +17,7 @@ pub(super) fn settings(server: &Server) -> Settings {
 /// The same of another server.
 pub(super) fn settings_of(endpoint: &str, bucket: &str, id: &str, secret: &str) -> Settings {
     Settings {
-        access: Access {
-            bucket: bucket.to_owned(),
-            region: "us-east-1".to_owned(),
-            endpoint: Some(endpoint.to_owned()),
-            path_style: true,
-            auth: s3::Auth::Static(s3::Credentials::new(id, secret).expect("both are there")),
-            tls: tls(),
-        },
+        access: access(endpoint, bucket, id, secret),
         prefix: "of/ccb".to_owned(),
         storage_class: None,
         server_side: None,

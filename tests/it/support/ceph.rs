@@ -96,6 +96,11 @@ impl Ceph {
         format!("http://127.0.0.1:{}", self.http)
     }
 
+    /// The port of that.
+    pub(crate) fn port(&self) -> u16 {
+        self.http
+    }
+
     /// Where it listens with TLS.
     pub(crate) fn https(&self) -> String {
         format!("https://localhost:{}", self.https)

@@ -3,12 +3,15 @@
 
 use crate::support::s3_settings::base64_of;
 use bytes::Bytes;
+use ccb::wire::Access;
 use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use md5::{Digest as _, Md5};
+use rustls::{ClientConfig, RootCertStore};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
@@ -17,6 +20,24 @@ pub(crate) struct Account {
     signer: s3::Client,
     http: Http<HttpConnector, Full<Bytes>>,
     runtime: Runtime,
+}
+
+/// How ccb is told to speak to a bucket, at `http://…`.
+pub(crate) fn access(endpoint: &str, bucket: &str, id: &str, secret: &str) -> Access {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("there are some")
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    Access {
+        bucket: bucket.to_owned(),
+        region: "us-east-1".to_owned(),
+        endpoint: Some(endpoint.to_owned()),
+        path_style: true,
+        auth: s3::Auth::Static(s3::Credentials::new(id, secret).expect("both are there")),
+        tls,
+    }
 }
 
 /// What the server said.

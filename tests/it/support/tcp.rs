@@ -4,6 +4,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 
 /// Passes connections on to `port` of this machine, and breaks each after so many bytes from the server. Gives
@@ -22,6 +23,44 @@ pub(crate) fn cut_after(port: u16, bytes: u64) -> u16 {
                 break;
             }
             left -= len as u64;
+            to.write_all(&buffer[..len])?;
+        }
+        client.shutdown(Shutdown::Both)?;
+        server.shutdown(Shutdown::Both)
+    })
+}
+
+/// Passes connections on to `port` of this machine, and ends the one on which the server begins to answer what comes
+/// first of the requests that begin so: it was done, and nobody is told. Gives its own port.
+pub(crate) fn lost_answer(port: u16, begins: &'static str, has: &'static str) -> u16 {
+    let is_due = Arc::new(AtomicBool::new(true));
+    listen(move |client| {
+        let server = TcpStream::connect(("127.0.0.1", port))?;
+        let (mut up_from, mut up_to) = (client.try_clone()?, server.try_clone()?);
+        let is_meant = Arc::new(AtomicBool::new(false));
+        let (meant, due) = (is_meant.clone(), is_due.clone());
+        thread::spawn(move || -> io::Result<()> {
+            let mut buffer = [0; 1 << 16];
+            loop {
+                let len = up_from.read(&mut buffer)?;
+                if len == 0 {
+                    return up_to.shutdown(Shutdown::Write);
+                }
+                let head = String::from_utf8_lossy(&buffer[..len.min(2000)]);
+                let line = head.lines().next().unwrap_or_default();
+                if line.starts_with(begins) && line.contains(has) {
+                    meant.store(due.swap(false, SeqCst), SeqCst);
+                }
+                up_to.write_all(&buffer[..len])?;
+            }
+        });
+        let (mut from, mut to) = (server.try_clone()?, client.try_clone()?);
+        let mut buffer = [0; 1 << 14];
+        loop {
+            let len = from.read(&mut buffer)?;
+            if len == 0 || is_meant.load(SeqCst) {
+                break;
+            }
             to.write_all(&buffer[..len])?;
         }
         client.shutdown(Shutdown::Both)?;
