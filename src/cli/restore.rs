@@ -6,13 +6,14 @@ mod bucket;
 mod cluster;
 mod postgres;
 mod redis;
+mod told;
 
 use crate::cli::args::RestoreArguments;
-use crate::cli::exit::{Exit, Trouble};
+use crate::cli::exit::{Exit, Trouble, chain};
 use crate::cli::holdings::{FoundBackup, Reading, Wanted};
-use crate::cli::{Context, approve, output, read};
+use crate::cli::restore::told::{Sum, Teller};
+use crate::cli::{Context, approve, read};
 use crate::model::strategy::{Method, SourceSpec};
-use crate::model::tree::printable;
 use crate::model::units::{Size, counted, to_minute};
 use crate::restore::files::{Intent, Overwrite, OwnersBy, Report, Request, Sameness, restore};
 use std::path::{Path, PathBuf};
@@ -100,32 +101,39 @@ async fn restore_files(
     };
     let contents = found.reader().await?;
     let root = manifest.root_node();
-    let mut tell = |path: &[u8], intent: Intent| {
-        if arguments.dry_run && !context.global.quiet {
-            let _ = output::print(&format!("{:<10} {}", word(intent), printable(path)));
-        }
-    };
+    let mut teller = Teller::new(arguments, context);
+    let mut tell = |path: &[u8], intent: Intent| teller.hear(path, word(intent));
     let restored = restore(&contents, &root, &request, &mut tell).await;
     let report = restored.map_err(|e| Trouble::from_error(Exit::Error, &e))?;
-    tell_result(&report, &target, arguments.dry_run)?;
-    Ok(if report.problem_count == 0 {
-        Exit::Ok
-    } else {
-        Exit::Incomplete
-    })
+    tell_result(teller, &report, &target, arguments)
 }
 
-fn tell_result(report: &Report, target: &Path, dry_run: bool) -> Result<(), Trouble> {
-    for problem in &report.problems {
-        output::say(&format!("Error: {}", crate::cli::exit::chain(problem)));
-    }
-    let verb = if dry_run { "Would restore" } else { "Restored" };
-    output::print(&format!(
+fn tell_result(
+    teller: Teller,
+    report: &Report,
+    target: &Path,
+    arguments: &RestoreArguments,
+) -> Result<Exit, Trouble> {
+    let problems = report.problems.iter();
+    let sum = Sum {
+        target: target.display().to_string(),
+        written: report.files,
+        bytes: report.bytes,
+        kept: report.kept,
+        problems: problems.map(|problem| chain(problem)).collect(),
+        problem_count: report.problem_count,
+    };
+    let verb = match arguments.dry_run {
+        true => "Would restore",
+        false => "Restored",
+    };
+    let words = format!(
         "{verb} {}, {} to `{}`.",
         counted(report.files, "file", "files"),
         Size(report.bytes),
         target.display()
-    ))
+    );
+    teller.end(sum, &words, arguments)
 }
 
 fn word(intent: Intent) -> &'static str {

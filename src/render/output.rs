@@ -4,7 +4,7 @@
 use crate::model::inventory::Inventory;
 use crate::plan::simulate::Simulation;
 use crate::plan::status::Status;
-use crate::render::listing::{backups, checks, contents, differences, explain};
+use crate::render::listing::{backups, checks, contents, differences, explain, restored};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
@@ -93,6 +93,7 @@ pub fn schema() -> String {
         kind::<Simulation>(&mut generator),
         kind::<explain::BackupExplained>(&mut generator),
         kind::<explain::RuleExplained>(&mut generator),
+        kind::<restored::Restored>(&mut generator),
     ];
     let root = schemars::json_schema!({
         "title": "What ccb prints with --json",

@@ -4,11 +4,11 @@
 use crate::cli::args::RestoreArguments;
 use crate::cli::exit::{Exit, Trouble};
 use crate::cli::holdings::FoundBackup;
+use crate::cli::restore::told::{Sum, Teller};
 use crate::cli::restore::{restore_files, tell_result, word};
-use crate::cli::{Context, access, approve, input, output, read};
+use crate::cli::{Context, access, approve, input, read};
 use crate::model::ids::ComponentName;
 use crate::model::strategy::{BucketSource, SourceSpec};
-use crate::model::tree::printable;
 use crate::model::units::{Size, counted, to_minute};
 use crate::plan_file::UnsetEnv;
 use crate::restore::bucket::{
@@ -16,7 +16,6 @@ use crate::restore::bucket::{
 };
 use crate::restore::files::{self, Overwrite, OwnersBy, Sameness};
 use crate::source::bucket::{Bucket, ObjectVersion};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Restores a backup of a bucket.
@@ -39,10 +38,11 @@ pub async fn restore_mirror(
         .map(|path| read::clean(path))
         .collect();
     let (reader, root) = (found.reader().await?, manifest.root_node());
-    let mut tell = teller(arguments, context);
+    let mut teller = Teller::new(arguments, context);
+    let mut tell = |key: &str, intent: Intent| teller.hear(key.as_bytes(), of_object(intent));
     let put = put_back(&reader, &root, &paths, &target, &mut tell).await;
     let report = put.map_err(|e| Trouble::from_error(Exit::Error, &e))?;
-    told(&report, &place, arguments)
+    told(teller, report, &place, arguments)
 }
 
 /// Restores versions that the bucket itself has: as they were at an instant, or one by its id.
@@ -82,10 +82,13 @@ pub async fn restore_versions(
     match place {
         Some(place) => {
             let target = place.open(source, arguments).await?;
-            let mut tell = teller(arguments, context);
-            let copied = copy_back(&from, versions, &target, Limits::default(), &mut tell).await;
+            let mut teller = Teller::new(arguments, context);
+            let mut tell =
+                |key: &str, intent: Intent| teller.hear(key.as_bytes(), of_object(intent));
+            let limits = Limits::default();
+            let copied = copy_back(&from, versions, &target, limits, &mut tell).await;
             let report = copied.map_err(|e| Trouble::from_error(Exit::Error, &e))?;
-            told(&report, &place, arguments)
+            told(teller, report, &place, arguments)
         }
         None => into_directory(from, versions, arguments, context).await,
     }
@@ -158,18 +161,11 @@ async fn into_directory(
         dry_run: arguments.dry_run,
     };
     let tree = VersionsTree::new(bucket, versions);
-    let mut tell = |path: &[u8], intent: files::Intent| {
-        if arguments.dry_run && !context.global.quiet {
-            let _ = output::print(&format!("{:<10} {}", word(intent), printable(path)));
-        }
-    };
+    let mut teller = Teller::new(arguments, context);
+    let mut tell = |path: &[u8], intent: files::Intent| teller.hear(path, word(intent));
     let restored = files::restore(&tree, &tree.root(), &request, &mut tell).await;
     let report = restored.map_err(|e| Trouble::from_error(Exit::Error, &e))?;
-    tell_result(&report, &target, arguments.dry_run)?;
-    Ok(match report.problem_count {
-        0 => Exit::Ok,
-        _ => Exit::Incomplete,
-    })
+    tell_result(teller, &report, &target, arguments)
 }
 
 /// The bucket that objects are put into.
@@ -203,8 +199,8 @@ impl Place {
         })
     }
 
-    fn url(&self) -> PathBuf {
-        format!("s3://{}/{}", self.bucket, self.prefix).into()
+    fn url(&self) -> String {
+        format!("s3://{}/{}", self.bucket, self.prefix)
     }
 
     fn ask_before(
@@ -246,30 +242,21 @@ impl Place {
     }
 }
 
-/// Says what would be done with each object, on a dry run.
-fn teller(arguments: &RestoreArguments, context: &Context) -> impl FnMut(&str, Intent) + Send {
-    let tells = arguments.dry_run && !context.global.quiet;
-    move |key: &str, intent: Intent| {
-        let word = match intent {
-            Intent::Create => "create",
-            Intent::Overwrite => "overwrite",
-            Intent::Keep => "keep",
-            Intent::Refuse => "refuse",
-        };
-        if tells {
-            let _ = output::print(&format!("{word:<10} {}", printable(key.as_bytes())));
-        }
+fn of_object(intent: Intent) -> &'static str {
+    match intent {
+        Intent::Create => "create",
+        Intent::Overwrite => "overwrite",
+        Intent::Keep => "keep",
+        Intent::Refuse => "refuse",
     }
 }
 
-fn told(report: &Report, place: &Place, arguments: &RestoreArguments) -> Result<Exit, Trouble> {
-    for problem in &report.problems {
-        output::say(&format!("Error: {problem}"));
-    }
-    let unlisted = report.problem_count - report.problems.len() as u64;
-    if unlisted > 0 {
-        output::say(&format!("Error: {unlisted} more objects"));
-    }
+fn told(
+    teller: Teller,
+    report: Report,
+    place: &Place,
+    arguments: &RestoreArguments,
+) -> Result<Exit, Trouble> {
     let verb = match arguments.dry_run {
         true => "Would restore",
         false => "Restored",
@@ -279,14 +266,19 @@ fn told(report: &Report, place: &Place, arguments: &RestoreArguments) -> Result<
         1 => " 1 was there already, the same.".to_owned(),
         kept => format!(" {kept} were there already, the same."),
     };
-    output::print(&format!(
-        "{verb} {}, {} to `{}`.{kept}",
+    let target = place.url();
+    let words = format!(
+        "{verb} {}, {} to `{target}`.{kept}",
         counted(report.objects, "object", "objects"),
         Size(report.bytes),
-        place.url().display()
-    ))?;
-    Ok(match report.problem_count {
-        0 => Exit::Ok,
-        _ => Exit::Incomplete,
-    })
+    );
+    let sum = Sum {
+        target,
+        written: report.objects,
+        bytes: report.bytes,
+        kept: report.kept,
+        problems: report.problems,
+        problem_count: report.problem_count,
+    };
+    teller.end(sum, &words, arguments)
 }

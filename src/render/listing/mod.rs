@@ -9,4 +9,5 @@ pub mod explain;
 pub mod health;
 pub mod pruned;
 pub mod refresh;
+pub mod restored;
 pub mod simulation;

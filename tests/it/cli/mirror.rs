@@ -1,5 +1,6 @@
 //! A bucket that is protected: its objects are captured, looked at and put back, on a real server.
 
+use crate::cli::reading::keeping_to_its_schema;
 use crate::cli::{outcome, under};
 use crate::support::ceph::{OWNER, ceph, secret};
 use crate::support::s3_client::Account;
@@ -62,6 +63,16 @@ fn noise(len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     blake3::Hasher::new().finalize_xof().fill(&mut bytes);
     bytes
+}
+
+/// What a restore tells programs; it ends with this code.
+fn told_to_programs(at: &Path, code: i32, arguments: &[&str]) -> serde_json::Value {
+    let arguments = [arguments, &["--json"]].concat();
+    let output = as_user(at, (OWNER, &secret(OWNER)), &arguments).output();
+    let output = output.expect("it can be started");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?} {text}");
+    keeping_to_its_schema(&text)
 }
 
 fn fill(account: &Account, bucket: &str) -> String {
@@ -152,6 +163,15 @@ fn a_bucket_is_mirrored_with_every_key_and_looked_at() {
     assert!(dry.contains("refuse     page"), "{dry}");
     assert!(dry.contains("create     large"), "{dry}");
     assert!(dry.contains("keep       ../x"), "{dry}");
+    let told = told_to_programs(at, 3, &[&back[..], &["--dry-run"]].concat());
+    assert_eq!(told["kind"], "restored");
+    assert_eq!(told["target"], format!("s3://{bucket}/"));
+    assert_eq!((&told["written"], &told["kept"]), (&2.into(), &13.into()));
+    assert_eq!(told["dry_run"], true);
+    let entries = told["entries"].as_array().expect("a list");
+    let page = serde_json::json!({"path": "page", "intent": "refuse"});
+    assert!(entries.len() == 16 && entries.contains(&page), "{told}");
+    assert_eq!(told["problem_count"], 1);
     let refused = expect(at, 3, &back);
     assert!(
         refused.contains("`page`: another object is there"),
@@ -253,7 +273,14 @@ fn earlier_versions_come_back_without_any_repository() {
         "{code:?} {said}"
     );
     // A prefix as it was: what was deleted since is there, what came since is not.
-    run(0, &["--versions", "--time", &then, "docs", "--to", "then"]);
+    let words = with(&["--versions", "--time", &then, "docs", "--to", "then"]);
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    let told = told_to_programs(at, 0, &words);
+    assert_eq!((&told["written"], &told["bytes"]), (&3.into(), &13.into()));
+    assert_eq!(
+        (&told["target"], &told["entries"]),
+        (&"then".into(), &serde_json::json!([]))
+    );
     let read = |path: &str| fs::read(at.join("then").join(path)).ok();
     assert_eq!(read("docs/a").as_deref(), Some(&b"first"[..]));
     assert_eq!(read("docs/gone").as_deref(), Some(&b"gone"[..]));
@@ -273,6 +300,12 @@ fn earlier_versions_come_back_without_any_repository() {
     );
     assert_eq!(account.get(&bucket, "docs/gone"), "gone");
     assert_eq!(account.get(&bucket, "docs/a"), "second");
+    let words = with(&[&back[..], &["--auto-approve"]].concat());
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    let told = told_to_programs(at, 3, &words);
+    assert_eq!((&told["written"], &told["kept"]), (&0.into(), &2.into()));
+    let problems = told["problems"].as_array().expect("a list");
+    assert!(problems[0].as_str().expect("words").contains("`docs/a`"));
     let told = run(0, &[&back[..], &["--auto-approve", "--overwrite"]].concat());
     assert!(told.contains("2 were there already"), "{told}");
     assert_eq!(account.get(&bucket, "docs/a"), "first");

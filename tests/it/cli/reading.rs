@@ -30,7 +30,12 @@ fn document(at: &Path, code: i32, arguments: &[&str]) -> Value {
     let output = ccb(at, arguments);
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(code), "{arguments:?} {text}");
-    let value: Value = serde_json::from_str(&text).expect("it is one JSON document");
+    keeping_to_its_schema(&text)
+}
+
+/// A document that keeps to the schema of its kind.
+pub(super) fn keeping_to_its_schema(text: &str) -> Value {
+    let value: Value = serde_json::from_str(text).expect("it is one JSON document");
     let schema = schema("output.v1.json");
     let kinds = schema["oneOf"].as_array().expect("it is a list of kinds");
     let kind = kinds
