@@ -29,8 +29,12 @@ fn suspended() -> Server {
 
 /// A folder with a plan file for the bucket of `server`; `more` goes into its source.
 fn given(server: &Server, drift: &str, more: &str) -> tempfile::TempDir {
+    given_at(&server.endpoint(), BUCKET, drift, more)
+}
+
+/// The same for a bucket of any server.
+pub(super) fn given_at(endpoint: &str, bucket: &str, drift: &str, more: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let endpoint = server.endpoint();
     let plan = format!(
         r#"plan "shop" environment="production"
 destination "primary" {{
@@ -46,7 +50,7 @@ component "notes" sensitive=#false {{
 }}
 component "media" {{
     source "s3" {{
-        bucket "{BUCKET}" endpoint="{endpoint}" path-style=#true
+        bucket "{bucket}" endpoint="{endpoint}" path-style=#true
         credentials env-prefix="MEDIA_"
         versioning "enabled"
         lifecycle noncurrent-expire="90d"
@@ -74,7 +78,7 @@ fn expect(at: &Path, code: i32, arguments: &[&str]) -> String {
     said
 }
 
-fn has(said: &str, words: &[&str]) {
+pub(super) fn has(said: &str, words: &[&str]) {
     for word in words {
         assert!(said.contains(word), "`{word}` is not in\n{said}");
     }

@@ -2,6 +2,7 @@
 
 mod base_test;
 mod bucket;
+mod bucket_drift;
 mod bucket_source;
 mod bucket_trouble;
 mod ceph;
