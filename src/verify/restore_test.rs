@@ -6,7 +6,7 @@ use crate::model::records::Check;
 use crate::model::tree::{Node, NodeKind, printable};
 use crate::restore::Contents;
 use crate::restore::files::{Intent, Overwrite, OwnersBy, Request, Sameness, restore};
-use crate::source::bucket::object;
+use crate::source::bucket::beside;
 use crate::source::files::Stat;
 use crate::source::files::beneath::{Links, open_beneath};
 use crate::verify::temporary::{TemporaryDirectory, remove_stale};
@@ -166,7 +166,7 @@ async fn compare_with_etags(
         let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
         // What was not sampled is not there.
         let (Some(told), Ok(restored)) = (
-            object::md5_of(&node),
+            beside::md5_of(&node),
             open_beneath(&target, &path, flags, Links::Refuse),
         ) else {
             continue;
@@ -185,7 +185,7 @@ fn md5(mut file: File) -> io::Result<String> {
     let mut bytes = vec![0; 1 << 18];
     loop {
         match file.read(&mut bytes)? {
-            0 => return Ok(object::hex_md5(digest)),
+            0 => return Ok(beside::hex_md5(digest)),
             len => digest.update(&bytes[..len]),
         }
     }

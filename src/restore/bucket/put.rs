@@ -4,7 +4,7 @@
 use crate::restore::bucket::upload::{Upload, with};
 use crate::restore::bucket::{Intent, Target};
 use crate::restore::chain;
-use crate::source::bucket::object::hex_md5;
+use crate::source::bucket::beside::hex_md5;
 use crate::source::bucket::{Answer, BucketError, Request};
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;

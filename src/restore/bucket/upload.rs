@@ -3,7 +3,7 @@
 
 use crate::restore::bucket::Target;
 use crate::restore::chain;
-use crate::source::bucket::object::hex_md5;
+use crate::source::bucket::beside::{TAGS, hex_md5};
 use crate::source::bucket::{Answer, Request, text_of};
 use bytes::Bytes;
 use hyper::Method;
@@ -17,6 +17,7 @@ pub(crate) struct Upload<'a> {
     into: &'a Target,
     key: &'a str,
     id: String,
+    tags: Option<String>,
 }
 
 impl<'a> Upload<'a> {
@@ -33,7 +34,13 @@ impl<'a> Upload<'a> {
         let begun = begun.await.map_err(|error| chain(&error))?;
         let id = text_of(&begun, "UploadId")
             .ok_or_else(|| "the server does not say which upload it began".to_owned())?;
-        Ok(Self { into, key, id })
+        let tags = headers.iter().find(|(name, _)| name == TAGS);
+        Ok(Self {
+            into,
+            key,
+            id,
+            tags: tags.map(|(_, tags)| tags.clone()),
+        })
     }
 
     /// Has part `number` stored; `with` says of what. Parts count from 1 and may come in any order.
@@ -63,8 +70,15 @@ impl<'a> Upload<'a> {
                 Request::new(Method::DELETE, self.key.to_owned()).query("uploadId", self.id.clone())
             });
             let _ = dropped.await;
+            return ended;
         }
-        ended
+        match &self.tags {
+            None => Ok(()),
+            Some(tags) => {
+                let tagged = self.into.bucket.must_have_tags(self.key, tags).await;
+                tagged.map_err(|error| format!("stored without its tags: {}", chain(&error)))
+            }
+        }
     }
 
     async fn complete(&self, parts: &[String]) -> Result<(), String> {

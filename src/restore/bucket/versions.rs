@@ -4,11 +4,11 @@
 use crate::restore::bucket::upload::Upload;
 use crate::restore::bucket::{Intent, REFUSED, Report, Target, There, not_lost};
 use crate::restore::chain;
-use crate::source::bucket::object::headers;
+use crate::source::bucket::beside::headers;
 use crate::source::bucket::{
     Answer, Bucket, BucketError, ObjectVersion, Request, escaped, text_of,
 };
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use hyper::Method;
 use jiff::Timestamp;
 use std::ops::Range;
@@ -140,13 +140,11 @@ impl Copy<'_> {
     fn with_source(&self, request: Request, bytes: u64) -> Request {
         let (bucket, key) = (&self.from.name, escaped(&self.key));
         let source = format!("/{bucket}/{key}?versionId={}", escaped(&self.version.id));
-        request
-            .header("x-amz-copy-source", source)
-            .header(
-                "x-amz-copy-source-if-match",
-                format!("\"{}\"", self.version.object.etag),
-            )
-            .moving(bytes)
+        let request = request.header("x-amz-copy-source", source).moving(bytes);
+        match &*self.version.object.etag {
+            "" => request,
+            etag => request.header("x-amz-copy-source-if-match", format!("\"{etag}\"")),
+        }
     }
 
     async fn whole(&self) -> Result<(), String> {
@@ -170,8 +168,9 @@ impl Copy<'_> {
             let range = start..size.min(start + len);
             self.part(&upload, at + 1, range)
         });
-        let parts: Vec<_> = stream::iter(parts).buffered(PARTS_AT_ONCE).collect().await;
-        upload.end(parts.into_iter().collect()).await?;
+        let copied = stream::iter(parts).buffered(PARTS_AT_ONCE);
+        let copied = copied.try_collect().await;
+        upload.end(copied).await?;
         not_lost(&unsent)
     }
 

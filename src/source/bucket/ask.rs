@@ -59,6 +59,17 @@ impl BucketError {
         )
     }
 
+    /// The credentials do not allow it.
+    pub(crate) fn is_denied(&self) -> bool {
+        matches!(
+            self,
+            Self::Asked {
+                kind: Kind::Denied,
+                ..
+            }
+        )
+    }
+
     /// Somebody was first.
     pub fn is_taken(&self) -> bool {
         matches!(

@@ -2,14 +2,16 @@
 //! are set. A mirror only reads: it lists and gets, and changes nothing in the bucket.
 
 mod ask;
+pub mod beside;
 mod budget;
 mod document;
 mod listing;
 pub mod names;
-pub mod object;
+mod object;
 mod replica;
 mod rules;
 mod settings;
+mod tags;
 mod walk;
 
 pub use ask::{Bucket, BucketError};

@@ -1,16 +1,17 @@
-//! One object: its bytes, by ranges where there are many, and what the server keeps beside them. An object that
+//! One object: its bytes, by ranges where there are many, and what is beside them. An object that
 //! becomes another while it is read is never put together from both.
 
-use crate::model::tree::{Node, NodeKind, OpenBody, ReadBody};
+use crate::model::tree::{Node, OpenBody, ReadBody};
 use crate::source::bucket::ask::{Bucket, BucketError};
+use crate::source::bucket::beside::{
+    TAG_COUNT, TAGS, add_tags, etag_in, hex_md5, md5_of, node, tag_count, version_in,
+};
 use crate::source::bucket::budget::Held;
 use crate::wire::{Answer, Request};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use hyper::Method;
 use hyper::header::HeaderMap;
-use jiff::Timestamp;
-use jiff::fmt::rfc2822;
 use md5::{Digest, Md5};
 use std::io::{self, Read};
 use std::ops::Range;
@@ -25,115 +26,13 @@ const PARTS_AT_ONCE: usize = 3;
 /// How often bytes that are not those of their ETag are read.
 const READS_MAX: u32 = 3;
 
-/// What is kept of an object's headers. They are extended attributes of its node, and of its file where a backup is
-/// restored to a directory: `user.s3.` before the name.
-const KEPT: [&str; 9] = [
-    "cache-control",
-    "content-disposition",
-    "content-encoding",
-    "content-language",
-    "content-type",
-    "expires",
-    "x-amz-server-side-encryption",
-    "x-amz-storage-class",
-    "x-amz-website-redirect-location",
-];
-/// Of these, what is sent when it is put back: the others are the server's own affair.
-const SENT: [&str; 7] = [
-    "cache-control",
-    "content-disposition",
-    "content-encoding",
-    "content-language",
-    "content-type",
-    "expires",
-    "x-amz-website-redirect-location",
-];
-const ATTRIBUTE: &str = "user.s3.";
-const ETAG: &str = "user.s3.etag";
-const META: &str = "x-amz-meta-";
-
-/// The fingerprint that the server gave an object.
-pub fn etag(node: &Node) -> Option<&str> {
-    let found = node.xattrs.iter().find(|(name, _)| name == ETAG.as_bytes());
-    str::from_utf8(&found?.1).ok()
-}
-
-/// The MD5 of an object's bytes, where its ETag is that: not of one that came in parts, and not of one that the
-/// server encrypts with another's key.
-pub fn md5_of(node: &Node) -> Option<&str> {
-    let by_key = b"aws:kms".as_slice();
-    let is_by_key = |(name, value): &(Vec<u8>, Vec<u8>)| {
-        name == b"user.s3.x-amz-server-side-encryption" && value.starts_with(by_key)
-    };
-    if node.xattrs.iter().any(is_by_key) {
-        return None;
-    }
-    etag(node).filter(|etag| etag.len() == 32 && etag.bytes().all(|byte| byte.is_ascii_hexdigit()))
-}
-
-/// MD5 in the digits of an ETag.
-pub fn hex_md5(digest: Md5) -> String {
-    let digest = digest.finalize();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The headers that an object is put back with; those that can not be sent are the second.
-pub fn headers(node: &Node) -> (Vec<(String, String)>, Vec<String>) {
-    let (mut sent, mut unsent) = (Vec::new(), Vec::new());
-    for (name, value) in &node.xattrs {
-        let name = String::from_utf8_lossy(name);
-        let Some(name) = name.strip_prefix(ATTRIBUTE) else {
-            continue;
-        };
-        if !SENT.contains(&name) && !name.starts_with(META) {
-            continue;
-        }
-        match str::from_utf8(value) {
-            Ok(value) => sent.push((name.to_owned(), value.to_owned())),
-            Err(_) => unsent.push(name.to_owned()),
-        }
-    }
-    (sent, unsent)
-}
-
-fn attributes(headers: &HeaderMap) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let mut all = Vec::new();
-    let mut add = |name: &str, value: &[u8]| {
-        all.push((format!("{ATTRIBUTE}{name}").into_bytes(), value.to_vec()));
-    };
-    for (name, value) in headers {
-        let name = name.as_str();
-        if KEPT.contains(&name) || name.starts_with(META) {
-            add(name, value.as_bytes());
-        }
-    }
-    add("etag", etag_in(headers).as_bytes());
-    if let Some(version) = version_in(headers) {
-        add("version-id", version.as_bytes());
-    }
-    all.sort();
-    // A header that came twice is one attribute.
-    all.dedup_by(|a, b| a.0 == b.0);
-    all
-}
-
-fn etag_in(headers: &HeaderMap) -> String {
-    let etag = headers.get("etag").map(|etag| etag.as_bytes());
-    String::from_utf8_lossy(etag.unwrap_or_default())
-        .trim_matches('"')
-        .to_owned()
-}
-
-fn version_in(headers: &HeaderMap) -> Option<String> {
-    let version = headers.get("x-amz-version-id")?.to_str().ok()?;
-    (version != "null").then(|| version.to_owned())
-}
-
 /// An object as it was when it was read.
 pub(crate) struct Got {
     /// Its node: size, time and attributes, and no name yet.
     pub(crate) node: Node,
     pub(crate) body: Box<dyn OpenBody>,
+    /// Why its tags are not with it.
+    pub(crate) untagged: Option<BucketError>,
 }
 
 impl Bucket {
@@ -172,7 +71,43 @@ impl Bucket {
         let head = head.await?;
         let unknown = || self.wrong(DOING, "the server does not say how long it is");
         let len = head.object_len().ok_or_else(unknown)?;
-        Ok(node(&head.headers, len))
+        let mut node = node(&head.headers, len);
+        // Not every server counts them here.
+        let (tags, are_there) = (self.tags(key, version).await, tag_count(&head.headers) > 0);
+        match tags {
+            Ok(tags) => add_tags(&mut node, TAGS, tags),
+            Err(error) if are_there || error.is_denied() || error.is_about_all() => {
+                return Err(error);
+            }
+            // It knows no tags.
+            Err(_) => {}
+        }
+        Ok(node)
+    }
+
+    /// Adds an object's tags to its node, where it has some. An error that is about them alone is the answer: then
+    /// the node says that they are missing.
+    async fn read_tags(
+        &self,
+        key: &str,
+        headers: &HeaderMap,
+        node: &mut Node,
+    ) -> Result<Option<BucketError>, BucketError> {
+        let count = tag_count(headers);
+        if count == 0 {
+            return Ok(None);
+        }
+        match self.tags(key, version_in(headers).as_deref()).await {
+            Ok(tags) => {
+                add_tags(node, TAGS, tags);
+                Ok(None)
+            }
+            Err(error) if error.is_about_all() => Err(error),
+            Err(error) => {
+                add_tags(node, TAG_COUNT, count.to_string());
+                Ok(Some(error))
+            }
+        }
     }
 
     /// Exactly these bytes of an object.
@@ -208,7 +143,7 @@ impl Bucket {
             let len = whole_len(&answer).ok_or_else(|| {
                 self.wrong("read an object", "the server does not say how long it is")
             })?;
-            let node = node(&answer.headers, len);
+            let mut node = node(&answer.headers, len);
             let md5 = md5_of(&node).map(str::to_owned);
             if answer.body.len() as u64 == len {
                 let mut digest = Md5::new();
@@ -216,12 +151,18 @@ impl Bucket {
                 if md5.is_some_and(|md5| md5 != hex_md5(digest)) {
                     continue;
                 }
+                let untagged = self.read_tags(key, &answer.headers, &mut node).await?;
                 let body = Box::new(Whole {
                     bytes: answer.body,
                     _held: held,
                 });
-                return Ok(Got { node, body });
+                return Ok(Got {
+                    node,
+                    body,
+                    untagged,
+                });
             }
+            let untagged = self.read_tags(key, &answer.headers, &mut node).await?;
             let body = Box::new(Long {
                 bucket: self.clone(),
                 key: key.to_owned(),
@@ -233,29 +174,16 @@ impl Bucket {
                 runtime: Handle::current(),
                 held,
             });
-            return Ok(Got { node, body });
+            return Ok(Got {
+                node,
+                body,
+                untagged,
+            });
         }
         Err(self.wrong(
             "read an object",
             "its bytes are not those that its ETag was made of",
         ))
-    }
-}
-
-fn node(headers: &HeaderMap, size: u64) -> Node {
-    let kind = NodeKind::File {
-        size,
-        content: Default::default(),
-        extents: Vec::new(),
-    };
-    let modified = headers.get("last-modified").and_then(|date| {
-        let date = date.to_str().ok()?;
-        rfc2822::DateTimeParser::new().parse_timestamp(date).ok()
-    });
-    let mtime_ns = modified.map_or(0, Timestamp::as_nanosecond);
-    Node {
-        xattrs: attributes(headers),
-        ..Node::plain("", kind, 0o644, mtime_ns)
     }
 }
 

@@ -3,10 +3,11 @@
 
 use crate::model::tree::{Body, Found, Node, NodeKind, Previous, Problem};
 use crate::source::bucket::ask::{Bucket, BucketError};
+use crate::source::bucket::beside::{etag, lacks_tags};
 use crate::source::bucket::budget::Budget;
 use crate::source::bucket::listing::Listed;
 use crate::source::bucket::names::arranged;
-use crate::source::bucket::object::{PART_LEN_BYTES, etag};
+use crate::source::bucket::object::PART_LEN_BYTES;
 use std::collections::VecDeque;
 use std::io;
 use std::iter::Peekable;
@@ -23,6 +24,9 @@ const AHEAD_BYTES: u64 = 64 << 20;
 /// Why a walk ended before its end.
 pub(crate) type Failed = Arc<Mutex<Option<BucketError>>>;
 
+/// Why an object's tags are not with it.
+type Untagged = Option<BucketError>;
+
 pub(crate) struct Walk {
     bucket: Arc<Bucket>,
     runtime: Handle,
@@ -31,7 +35,7 @@ pub(crate) struct Walk {
     listed: Option<Vec<Listed>>,
     next: Peekable<vec::IntoIter<(Vec<u8>, Listed)>>,
     ahead: VecDeque<Ahead>,
-    ready: VecDeque<Found>,
+    ready: VecDeque<Result<Found, Problem>>,
     /// The directory that was entered last.
     within: Vec<u8>,
     budget: Budget,
@@ -43,7 +47,7 @@ enum Ahead {
     Problem(Problem),
     Coming {
         path: Vec<u8>,
-        found: oneshot::Receiver<Result<Option<Found>, BucketError>>,
+        found: oneshot::Receiver<Result<Option<(Found, Untagged)>, BucketError>>,
     },
 }
 
@@ -71,7 +75,7 @@ impl Walk {
     fn begin(&mut self, listed: Vec<Listed>) {
         let arranged = arranged(listed, |listed| &listed.key);
         self.next = arranged.into_iter().peekable();
-        self.ready.push_back(directory(""));
+        self.ready.push_back(Ok(directory("")));
     }
 
     /// Has the next objects read, as many as may be.
@@ -123,11 +127,12 @@ impl Walk {
                             // To the same fraction of a second as the next listing.
                             got.node.mtime_ns = then.as_nanosecond();
                         }
-                        Ok(Some(Found {
+                        let found = Found {
                             path: name,
                             node: got.node,
                             body: Body::Read(got.body),
-                        }))
+                        };
+                        Ok(Some((found, got.untagged)))
                     }
                     // Deleted since it was listed: there is nothing to back up.
                     Err(error) if error.is_missing() => Ok(None),
@@ -148,12 +153,10 @@ impl Walk {
             let is_entered = self.within == above
                 || (self.within.starts_with(above) && self.within.get(at) == Some(&b'/'));
             if !is_entered {
-                self.ready
-                    .push_back(directory(&String::from_utf8_lossy(above)));
-                if let Some(found) = self.ready.back_mut() {
-                    found.path = above.to_vec();
-                    found.node.name = last_part(above).to_vec();
-                }
+                let mut found = directory(&String::from_utf8_lossy(above));
+                found.path = above.to_vec();
+                found.node.name = last_part(above).to_vec();
+                self.ready.push_back(Ok(found));
                 self.within = above.to_vec();
             }
         }
@@ -176,11 +179,11 @@ impl Iterator for Walk {
         }
         loop {
             if let Some(found) = self.ready.pop_front() {
-                return Some(Ok(found));
+                return Some(found);
             }
             self.look_ahead();
-            let found = match self.ahead.pop_front()? {
-                Ahead::Found(found) => *found,
+            let (found, untagged) = match self.ahead.pop_front()? {
+                Ahead::Found(found) => (*found, None),
                 Ahead::Problem(problem) => return Some(Err(problem)),
                 Ahead::Coming { path, found } => match found.blocking_recv() {
                     Ok(Ok(Some(found))) => found,
@@ -203,8 +206,16 @@ impl Iterator for Walk {
                     }
                 },
             };
-            self.enter(&found.path.clone());
-            self.ready.push_back(found);
+            let path = found.path.clone();
+            self.enter(&path);
+            self.ready.push_back(Ok(found));
+            if let Some(error) = untagged {
+                self.ready.push_back(Err(Problem {
+                    path,
+                    doing: "read the tags of",
+                    cause: io::Error::other(error),
+                }));
+            }
         }
     }
 }
@@ -215,6 +226,7 @@ fn is_same(node: &Node, listed: &Listed) -> bool {
         && node.mtime_ns == listed.modified.as_nanosecond()
         && !listed.etag.is_empty()
         && etag(node) == Some(&*listed.etag)
+        && !lacks_tags(node)
 }
 
 fn taken_over(path: Vec<u8>, node: Node) -> Ahead {

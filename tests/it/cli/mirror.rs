@@ -81,11 +81,14 @@ fn fill(account: &Account, bucket: &str) -> String {
     }
     let long = format!("{}/{}", "n".repeat(600), "m".repeat(400));
     account.put(bucket, &long, b"long");
-    account.put(bucket, "large", &noise(20 << 20));
+    let tagged = [("x-amz-tagging", "kind=long")];
+    let put = account.ask("PUT", bucket, "large", &[], &tagged, &noise(20 << 20));
+    assert_eq!(put.status, 200, "{put:?}");
     let headers = [
         ("content-type", "text/html; charset=utf-8"),
         ("cache-control", "max-age=60"),
         ("x-amz-meta-author", "ana"),
+        ("x-amz-tagging", "team=a%20b%2Bc&stage=live"),
     ];
     let put = account.ask("PUT", bucket, "page", &[], &headers, b"<p>");
     assert_eq!(put.status, 200, "{put:?}");
@@ -186,6 +189,16 @@ fn a_bucket_is_mirrored_with_every_key_and_looked_at() {
     assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
     assert_eq!(page.header("cache-control"), "max-age=60");
     assert_eq!(page.header("x-amz-meta-author"), "ana");
+    let tags = account.tags(&bucket, "page");
+    assert!(
+        tags.contains("<Value>a b+c</Value>") && tags.contains("<Value>live</Value>"),
+        "{tags}"
+    );
+    assert!(
+        account
+            .tags(&bucket, "large")
+            .contains("<Value>long</Value>")
+    );
     assert_eq!(account.get(&bucket, "dir/new"), "new", "nothing is deleted");
 
     // Into another bucket, below a prefix.

@@ -13,9 +13,10 @@ use md5::{Digest as _, Md5};
 use s3s::auth::SimpleAuth;
 use s3s::checksum::ChecksumHasher;
 use s3s::dto::{
-    DeleteObjectInput, DeleteObjectOutput, ETag, GetObjectInput, GetObjectOutput, HeadObjectInput,
-    HeadObjectOutput, ListObjectsV2Input, ListObjectsV2Output, Object, PutObjectInput,
-    PutObjectOutput, ServerSideEncryption, StreamingBlob, Timestamp,
+    DeleteObjectInput, DeleteObjectOutput, ETag, GetObjectInput, GetObjectOutput,
+    GetObjectTaggingInput, GetObjectTaggingOutput, HeadObjectInput, HeadObjectOutput,
+    ListObjectsV2Input, ListObjectsV2Output, Object, PutObjectInput, PutObjectOutput,
+    ServerSideEncryption, StreamingBlob, Tag, Timestamp,
 };
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
@@ -73,6 +74,8 @@ pub(crate) struct Stored {
     pub(crate) class: Option<String>,
     pub(crate) server_side: Option<String>,
     pub(crate) lock_mode: Option<String>,
+    /// `NAME=VALUE`.
+    pub(crate) tag: Option<String>,
 }
 
 impl Stored {
@@ -191,8 +194,16 @@ impl Server {
             class: None,
             server_side: None,
             lock_mode: None,
+            tag: None,
         };
         self.served.state().objects.insert(key.to_owned(), stored);
+    }
+
+    /// Gives an object a tag, `NAME=VALUE`.
+    pub(crate) fn tag(&self, key: &str, tag: &str) {
+        let mut state = self.served.state();
+        let stored = state.objects.get_mut(key).expect("it is there");
+        stored.tag = Some(tag.to_owned());
     }
 
     /// How the bucket is set.
@@ -410,6 +421,7 @@ impl S3 for Served {
                 .object_lock_mode
                 .as_ref()
                 .map(|mode| mode.as_str().to_owned()),
+            tag: input.tagging.take(),
         };
         let mut state = self.state();
         let is_taken = state.objects.contains_key(&input.key);
@@ -422,8 +434,10 @@ impl S3 for Served {
         if state.lists_late {
             state.unlisted.insert(input.key.clone());
         }
+        let etag = stored.etag();
         state.objects.insert(input.key.clone(), stored);
         ok(PutObjectOutput {
+            e_tag: Some(etag),
             server_side_encryption: server_side
                 .map(|sse| ServerSideEncryption::from(sse.as_str().to_owned())),
             ..PutObjectOutput::default()
@@ -458,7 +472,24 @@ impl S3 for Served {
                 .map(|kind| kind.parse().expect("a type")),
             e_tag: Some(etag),
             last_modified: Some(Timestamp::from(stored.modified)),
+            tag_count: stored.tag.map(|_| 1),
             ..GetObjectOutput::default()
+        })
+    }
+
+    async fn get_object_tagging(
+        &self,
+        request: S3Request<GetObjectTaggingInput>,
+    ) -> S3Result<S3Response<GetObjectTaggingOutput>> {
+        let stored = self.find(&request.input.bucket, &request.input.key)?;
+        let tags = stored.tag.iter().filter_map(|tag| tag.split_once('='));
+        let tags = tags.map(|(key, value)| Tag {
+            key: Some(key.to_owned()),
+            value: Some(value.to_owned()),
+        });
+        ok(GetObjectTaggingOutput {
+            tag_set: tags.collect(),
+            version_id: None,
         })
     }
 

@@ -149,6 +149,15 @@ impl Account {
         got.body
     }
 
+    /// The tags of an object, as the server tells of them.
+    pub(crate) fn tags(&self, bucket: &str, key: &str) -> String {
+        let got = self.ask("GET", bucket, key, &[("tagging", "")], &[], b"");
+        assert_eq!(got.status, 200, "{key}: {got:?}");
+        let text = String::from_utf8_lossy(&got.body).into_owned();
+        let start = text.find("<TagSet>").unwrap_or(text.len());
+        text[start..].to_owned()
+    }
+
     /// Removes an object; in a versioned bucket a delete marker is put over it.
     pub(crate) fn delete(&self, bucket: &str, key: &str) {
         let deleted = self.ask("DELETE", bucket, key, &[], &[], b"");
