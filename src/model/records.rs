@@ -140,7 +140,7 @@ pub struct Stats {
     pub changed_files: u64,
     /// Bytes of blobs that the repository did not have.
     pub new_bytes: u64,
-    /// Bytes that those took in packs.
+    /// Bytes that it added to the repository: packs and the index of them.
     pub stored_bytes: u64,
 }
 

@@ -89,6 +89,10 @@ pub struct ComponentStatus {
     pub component: ComponentName,
     /// How many backups it has.
     pub backups: u64,
+    /// Bytes of content of the newest one.
+    pub newest_bytes: Option<u64>,
+    /// Bytes that the newest one added to the store where it was made.
+    pub newest_stored_bytes: Option<u64>,
     /// What needs attention, a few words each; empty: nothing.
     pub attention: Vec<String>,
     /// Copies that are missing, by destination.
@@ -237,9 +241,14 @@ fn component_status(world: &World, view: &View, plan: &Plan) -> ComponentStatus 
         of.max_by_key(|proof| proof.at).cloned()
     };
     let streak = Streak::of(world.strategy, world.inventory, view.spec);
+    let backups = view.backups.iter().map(|copies| copies.facts);
+    let stats = backups.max_by_key(|facts| facts.started);
+    let stats = stats.map(|facts| &facts.stats);
     let mut status = ComponentStatus {
         component: view.spec.name.clone(),
         backups: view.backups.len() as u64,
+        newest_bytes: stats.map(|stats| stats.bytes),
+        newest_stored_bytes: stats.map(|stats| stats.stored_bytes),
         attention: Vec::new(),
         copies_missing: copies_missing(view, plan),
         last_check: newest(|_| true),

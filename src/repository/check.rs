@@ -210,15 +210,12 @@ async fn check_trees(
         report.add(format!("tree {id}"), cause.clone());
         report.wounds.trees.insert(*id);
     }
-    let needed = with_bases(&state.index, reach.blobs());
-    // A damaged pack still holds blobs that are whole.
     let is_bad = |pack: u32| state.bad.contains(&pack);
-    let mut known = HashMap::new();
-    let mut is_hit = |id: &&BlobId| {
-        let is_there = !state.index.places(id).is_empty();
-        is_there && !state.index.stands_without(id, &is_bad, &mut known)
-    };
-    let suspects: Vec<BlobId> = needed.iter().filter(|id| is_hit(id)).copied().collect();
+    let not_standing = not_standing(&state.index, reach.blobs(), &is_bad);
+    let is_there = |id: &BlobId| !state.index.places(id).is_empty();
+    // A damaged pack still holds blobs that are whole.
+    let (suspects, missing): (Vec<BlobId>, Vec<BlobId>) =
+        not_standing.into_iter().partition(is_there);
     forgive_replaced(state, &suspects, report);
     for id in &suspects {
         match reach.trees.contains(id) {
@@ -227,33 +224,29 @@ async fn check_trees(
         };
     }
     state.unreadable = packs::unreadable(&state.reader, suspects).await?;
-    let is_missing = |id: &&BlobId| state.index.places(id).is_empty();
-    let is_tree = |id: &&BlobId| reach.trees.contains(*id);
-    let missing = needed.iter().filter(|id| is_missing(id) && !is_tree(id));
-    for id in missing {
-        report.add(
-            format!("blob {id}"),
-            RepositoryError::BlobMissing { id: *id },
-        );
-        report.wounds.data.insert(*id);
+    // Trees that are missing could not be read.
+    for id in missing.into_iter().filter(|id| !reach.trees.contains(id)) {
+        report.add(format!("blob {id}"), RepositoryError::BlobMissing { id });
+        report.wounds.data.insert(id);
     }
     Ok(())
 }
 
-/// These blobs, and all that their frames stand on, wherever they are.
-fn with_bases<'a>(index: &Index, blobs: impl Iterator<Item = &'a BlobId>) -> BTreeSet<BlobId> {
-    let mut all: BTreeSet<BlobId> = blobs.copied().collect();
-    if !index.has_deltas() {
-        return all;
-    }
+/// Those of `blobs` that can not be read where these packs can not, and what of that which they stand on can not.
+/// What stands on something lost in one place, and is whole in another, needs neither.
+fn not_standing<'a>(
+    index: &Index,
+    blobs: impl Iterator<Item = &'a BlobId>,
+    is_bad: &dyn Fn(u32) -> bool,
+) -> BTreeSet<BlobId> {
+    let mut known = HashMap::new();
+    let mut falls = |id: &BlobId| !index.stands_without(id, is_bad, &mut known);
+    let mut all: BTreeSet<BlobId> = blobs.copied().filter(|id| falls(id)).collect();
     let mut rest: Vec<BlobId> = all.iter().copied().collect();
     while let Some(id) = rest.pop() {
-        for base in index
-            .places(&id)
-            .into_iter()
-            .flat_map(|place| place.frame.bases)
-        {
-            if all.insert(base) {
+        let places = index.places(&id).into_iter();
+        for base in places.flat_map(|place| place.frame.bases) {
+            if falls(&base) && all.insert(base) {
                 rest.push(base);
             }
         }

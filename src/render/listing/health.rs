@@ -1,6 +1,6 @@
 //! Whether backups are as new as their schedules ask, and what needs attention.
 
-use crate::model::units::Period;
+use crate::model::units::{Period, Size};
 use crate::plan::status::{ComponentStatus, Proof, ScheduleState, ScheduleStatus, Status};
 use crate::render::Look;
 use crate::render::escape::line;
@@ -91,7 +91,14 @@ fn schedules(rows: &[ScheduleStatus], look: &Look) -> String {
 }
 
 fn components(rows: &[ComponentStatus], look: &Look) -> String {
-    let mut table = Table::new(&["component", ">backups", "last check", "restore test"]);
+    let mut table = Table::new(&[
+        "component",
+        ">backups",
+        ">size",
+        ">new",
+        "last check",
+        "restore test",
+    ]);
     for row in rows {
         let test = match (&row.restore_test, row.restore_test_every) {
             (None, None) => "not asked for".to_owned(),
@@ -104,11 +111,17 @@ fn components(rows: &[ComponentStatus], look: &Look) -> String {
         table.row(vec![
             row.component.to_string(),
             row.backups.to_string(),
+            size(row.newest_bytes),
+            size(row.newest_stored_bytes),
             last.map_or("never".to_owned(), check),
             test,
         ]);
     }
     table.render(look)
+}
+
+fn size(bytes: Option<u64>) -> String {
+    bytes.map_or(String::new(), |bytes| Size(bytes).to_string())
 }
 
 fn often(every: Period) -> String {

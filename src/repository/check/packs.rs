@@ -135,13 +135,19 @@ async fn check_deltas(
 ) -> Result<(), RepositoryError> {
     let failed = failures(&state.reader, deltas).await?;
     for error in failed.into_values() {
-        let RepositoryError::BlobDamaged { pack, .. } = &error else {
-            // What is missing was found in the listing, and what can not be read when the packs were.
-            continue;
-        };
-        let number = state.index.packs.iter().position(|one| one.name == *pack);
-        if let Some(number) = number {
-            note(state, report, number as u32, Err(error))?;
+        match &error {
+            RepositoryError::BlobDamaged { pack, .. } => {
+                let number = state.index.packs.iter().position(|one| one.name == *pack);
+                if let Some(number) = number {
+                    note(state, report, number as u32, Err(error))?;
+                }
+            }
+            // What was not read was not checked.
+            RepositoryError::Store(e) if !matches!(e.kind, Kind::NotFound | Kind::Corrupt) => {
+                return Err(error);
+            }
+            // What is missing was found in the listing, and what is cut when the packs were read.
+            _ => {}
         }
     }
     Ok(())

@@ -7,6 +7,9 @@ use crate::repository::index::Index;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
+/// A delta that takes more than so many times what the one below it takes goes far back.
+const FAR_TIMES: u64 = 3;
+
 /// What a frame is to stand on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ground {
@@ -87,11 +90,31 @@ impl Index {
         stands
     }
 
-    /// The blobs that stand alone at the bottom of what this one stands on, in order.
-    pub(crate) fn roots_of(&self, id: &BlobId) -> Vec<BlobId> {
+    /// What a new frame may stand on in place of this blob, whose frame is too deep: on what that one stands on, or
+    /// where it goes far back already, on the blobs that stand alone at the bottom. In order.
+    pub(crate) fn below(&self, id: &BlobId) -> Vec<BlobId> {
+        if let Some(frame) = self.lasting_frame(id)
+            && !self.is_far(frame)
+        {
+            return self.deltas.bases_of(frame).to_vec();
+        }
         let (mut roots, mut seen) = (Vec::new(), HashSet::new());
         self.add_roots(id, &mut seen, &mut roots);
         roots
+    }
+
+    /// Whether a delta spans several times as much change as the one right below it: a row of them that all stand on
+    /// the same costs more with each.
+    fn is_far(&self, frame: u32) -> bool {
+        let below = self.deltas.bases_of(frame).iter();
+        let below = below.filter_map(|base| self.lasting_frame(base));
+        let Some(below) = below.max_by_key(|frame| self.depth_of_frame(*frame)) else {
+            return true;
+        };
+        let (above, below) = (self.frames[frame as usize], self.frames[below as usize]);
+        let share = |of: u32, plain: u32| u64::from(of) * u64::from(plain);
+        share(above.stored_len, below.plain_len)
+            > FAR_TIMES * share(below.stored_len, above.plain_len)
     }
 
     fn add_roots(&self, id: &BlobId, seen: &mut HashSet<BlobId>, roots: &mut Vec<BlobId>) {

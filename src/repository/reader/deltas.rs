@@ -21,8 +21,8 @@ use std::{
     sync::Arc,
 };
 
-/// Delta frames and their bases are decoded in batches of about so much.
-const BATCH_BYTES: u64 = 4 << 20;
+/// Delta frames are read in batches of about so much: what they stand on is decoded once for all of a batch.
+const BATCH_BYTES: u64 = 8 << 20;
 
 /// A delta frame that was read: for those who can use it as it is.
 pub(crate) struct DeltaRead<'a> {
@@ -38,13 +38,11 @@ pub(crate) struct DeltaRead<'a> {
 }
 
 /// Puts frames together that are read at once.
-pub(crate) fn batches(index: &Index, deltas: Vec<WantedDelta>) -> Vec<Vec<WantedDelta>> {
+pub(crate) fn batches(deltas: Vec<WantedDelta>) -> Vec<Vec<WantedDelta>> {
     let mut batches: Vec<Vec<WantedDelta>> = Vec::new();
-    let mut len_bytes = u64::MAX;
+    let mut len_bytes = 0;
     for delta in deltas {
-        let frame = &delta.wanted.frame;
-        let bases = frame.bases.iter().filter_map(|base| index.len_of(base));
-        let len = u64::from(frame.plain_len) + bases.map(u64::from).sum::<u64>();
+        let len = u64::from(delta.wanted.frame.plain_len);
         match batches.last_mut() {
             Some(batch) if len_bytes + len <= BATCH_BYTES => {
                 batch.push(delta);
@@ -85,7 +83,8 @@ impl Reader {
         let mut bad = Bad::new();
         let mut left = batch;
         while !left.is_empty() {
-            let ladder = Ladder::of(&self.0.index, left, &bad);
+            let mut ladder = Ladder::of(&self.0.index, left, &bad);
+            let rest = std::mem::take(&mut ladder.left);
             failed.extend(ladder.hopeless.iter().cloned());
             let sealed = self.fetch(&ladder, &mut bad).await;
             let climb = Climb {
@@ -102,8 +101,12 @@ impl Reader {
             let (more, found_bad, again) = climbed.map_err(refused)?;
             failed.extend(more);
             // Each round leaves out more of what is bad, until there is another way or none.
-            bad.extend(found_bad);
-            left = again;
+            for (number, error) in found_bad {
+                // Why it was not fetched says more than that it is not there.
+                bad.entry(number).or_insert(error);
+            }
+            left = rest;
+            left.extend(again);
         }
         Ok(failed)
     }
@@ -170,7 +173,7 @@ impl Reader {
     }
 }
 
-/// The way up a ladder, on one thread.
+/// The way up a ladder: one depth after the other, the frames of one depth on all threads of the pool.
 struct Climb {
     keys: Arc<Keys>,
     pack_keys: HashMap<u32, Arc<PackKey>>,
@@ -185,39 +188,66 @@ struct Climb {
 
 type Climbed = (Vec<(BlobId, RepositoryError)>, Bad, Vec<WantedDelta>);
 
+/// What became of a frame.
+enum Step {
+    /// It was decoded, and what was asked for was passed on.
+    Done {
+        /// Blobs that others stand on.
+        kept: Vec<(BlobId, Vec<u8>)>,
+        /// Blobs that have other content than they should.
+        failed: Vec<(BlobId, RepositoryError)>,
+    },
+    /// It can not be read, or was not fetched.
+    Bad(RepositoryError),
+    /// A base can not be read.
+    Stuck,
+}
+
 impl Climb {
-    fn up(mut self, mut ladder: Ladder) -> io::Result<Climbed> {
+    fn up(mut self, ladder: Ladder) -> io::Result<Climbed> {
+        let Ladder {
+            mut rungs,
+            mut uses,
+            ..
+        } = ladder;
         let mut again = Vec::new();
-        for ((_, number), rung) in std::mem::take(&mut ladder.rungs) {
-            let prefix = self.prefix(&rung.frame, &mut ladder.uses);
-            let done = match prefix {
-                // It was not fetched, or a base can not be read.
-                Some(prefix) => self.step(number, &rung, &prefix)?,
-                None => false,
-            };
-            if !done && !rung.wanted.is_empty() {
-                again.push(WantedDelta {
-                    pack: rung.pack,
-                    number,
-                    wanted: WantedFrame {
-                        frame: rung.frame,
-                        blobs: rung.wanted,
-                    },
-                });
+        while let Some(((depth, _), _)) = rungs.first_key_value() {
+            let above = rungs.split_off(&(depth.saturating_add(1), 0));
+            let level: Vec<((u8, u32), Rung)> =
+                std::mem::replace(&mut rungs, above).into_iter().collect();
+            let steps = pipeline::map_in_order(level, |((_, number), rung)| {
+                let step = self.step(number, &rung);
+                (number, rung, step)
+            });
+            for (number, rung, step) in steps {
+                self.let_go(&rung.frame, &mut uses);
+                match step? {
+                    Step::Done { kept, failed } => {
+                        self.plain.extend(kept);
+                        self.failed.extend(failed);
+                        continue;
+                    }
+                    Step::Bad(error) => drop(self.bad.insert(number, error)),
+                    Step::Stuck => {}
+                }
+                if !rung.wanted.is_empty() {
+                    again.push(WantedDelta {
+                        pack: rung.pack,
+                        number,
+                        wanted: WantedFrame {
+                            frame: rung.frame,
+                            blobs: rung.wanted,
+                        },
+                    });
+                }
             }
         }
         Ok((self.failed, self.bad, again))
     }
 
-    /// The plaintext of the bases of a frame, if all were read.
-    fn prefix(&mut self, frame: &Frame, uses: &mut HashMap<BlobId, u32>) -> Option<Vec<u8>> {
-        let mut prefix = Vec::new();
-        let mut is_whole = true;
+    /// Drops the bases of a frame on which nothing more stands.
+    fn let_go(&mut self, frame: &Frame, uses: &mut HashMap<BlobId, u32>) {
         for base in &frame.bases {
-            match self.plain.get(base) {
-                Some(plain) => prefix.extend_from_slice(plain),
-                None => is_whole = false,
-            }
             if let Some(left) = uses.get_mut(base) {
                 *left -= 1;
                 if *left == 0 {
@@ -225,62 +255,65 @@ impl Climb {
                 }
             }
         }
-        is_whole.then_some(prefix)
     }
 
-    /// Decodes one frame and passes its blobs on. `false` where it can not be read; then it is bad.
-    fn step(&mut self, number: u32, rung: &Rung, prefix: &[u8]) -> io::Result<bool> {
-        let (Some(sealed), Some(key)) = (
-            self.sealed.remove(&number),
-            self.pack_keys.get(&rung.pack).cloned(),
-        ) else {
-            return Ok(false);
+    /// The plaintext of the bases of a frame, if all were read.
+    fn prefix(&self, frame: &Frame) -> Option<Vec<u8>> {
+        let bases = frame.bases.iter().map(|base| self.plain.get(base));
+        let bases: Vec<&[u8]> = bases
+            .map(|base| base.map(Vec::as_slice))
+            .collect::<Option<_>>()?;
+        Some(bases.concat())
+    }
+
+    /// Decodes one frame and passes its blobs on.
+    fn step(&self, number: u32, rung: &Rung) -> io::Result<Step> {
+        // A rung is there for a blob.
+        let id = rung.kept.iter().chain(&rung.wanted).next();
+        let id = id.map_or(BlobId([0; 32]), |(id, ..)| *id);
+        let bad = |cause| Ok(Step::Bad(damaged(id, self.pack(rung), cause)));
+        let (Some(sealed), Some(key)) = (self.sealed.get(&number), self.pack_keys.get(&rung.pack))
+        else {
+            return bad(FormatError::Truncated("pack"));
+        };
+        let Some(prefix) = self.prefix(&rung.frame) else {
+            return Ok(Step::Stuck);
         };
         let mut sealed = sealed.to_vec();
         DECODER.with_borrow_mut(|decoder| {
-            let opened = unseal_frame(&key, &rung.frame, &mut sealed).and_then(|stored| {
-                let plain = decode_frame(&rung.frame, stored, prefix, decoder)?;
+            let opened = unseal_frame(key, &rung.frame, &mut sealed).and_then(|stored| {
+                let plain = decode_frame(&rung.frame, stored, &prefix, decoder)?;
                 Ok((stored, plain))
             });
-            let checked = opened.and_then(|(stored, plain)| {
-                let kept = rung.kept.iter().map(|blob| self.checked(rung, blob, plain));
-                Ok((kept.collect::<Result<Vec<_>, _>>()?, stored, plain))
-            });
-            let (kept, stored, plain) = match checked {
-                Ok(checked) => checked,
-                Err(cause) => {
-                    let id = rung.kept.iter().chain(&rung.wanted).next();
-                    let id = id.map_or(BlobId([0; 32]), |(id, ..)| *id);
-                    self.bad.insert(number, damaged(id, self.pack(rung), cause));
-                    return Ok(false);
-                }
+            let (stored, plain) = match opened {
+                Ok(opened) => opened,
+                Err(cause) => return bad(cause),
             };
-            let kept: Vec<_> = rung
-                .kept
-                .iter()
-                .zip(kept)
-                .map(|((id, ..), plain)| (*id, plain.to_vec()))
-                .collect();
-            self.plain.extend(kept);
-            self.pass_on(rung, (stored, prefix), plain)?;
-            Ok(true)
+            let mut kept = Vec::with_capacity(rung.kept.len());
+            for blob in &rung.kept {
+                match self.checked(rung, blob, plain) {
+                    Ok(content) => kept.push((blob.0, content.to_vec())),
+                    Err(error) => return Ok(Step::Bad(error)),
+                }
+            }
+            let failed = self.pass_on(rung, (stored, &prefix), plain)?;
+            Ok(Step::Done { kept, failed })
         })
     }
 
+    /// Passes on what was asked for. Returns the blobs that have other content.
     fn pass_on(
-        &mut self,
+        &self,
         rung: &Rung,
         (stored, prefix): (&[u8], &[u8]),
         plain: &[u8],
-    ) -> io::Result<()> {
+    ) -> io::Result<Vec<(BlobId, RepositoryError)>> {
+        let mut failed = Vec::new();
         let mut whole = Vec::with_capacity(rung.wanted.len());
         for blob in &rung.wanted {
             match self.checked(rung, blob, plain) {
                 Ok(content) => whole.push((blob, content)),
-                Err(cause) => {
-                    let error = damaged(blob.0, self.pack(rung), cause);
-                    self.failed.push((blob.0, error));
-                }
+                Err(error) => failed.push((blob.0, error)),
             }
         }
         match &self.sinks.deltas {
@@ -291,25 +324,30 @@ impl Climb {
                     prefix,
                     plain,
                     wanted: &rung.wanted,
-                })
+                })?;
             }
-            _ => whole
-                .into_iter()
-                .try_for_each(|(blob, content)| (self.sinks.blobs)(&blob.0, Ok(content))),
+            _ => {
+                for (blob, content) in whole {
+                    (self.sinks.blobs)(&blob.0, Ok(content))?;
+                }
+            }
         }
+        Ok(failed)
     }
 
+    /// The content of a blob, if it is the one that was asked for.
     fn checked<'a>(
         &self,
         rung: &Rung,
         (id, offset, len): &WantedBlob,
         plain: &'a [u8],
-    ) -> Result<&'a [u8], FormatError> {
-        let kind = self.pack(rung).header.kind;
+    ) -> Result<&'a [u8], RepositoryError> {
+        let pack = self.pack(rung);
+        let kind = pack.header.kind;
         plain
             .get(*offset as usize..*offset as usize + *len as usize)
             .filter(|content| blob_id(self.keys.keyring(), kind, content) == *id)
-            .ok_or(FormatError::Authentication("blob"))
+            .ok_or_else(|| damaged(*id, pack, FormatError::Authentication("blob")))
     }
 
     fn pack(&self, rung: &Rung) -> &IndexedPack {

@@ -192,7 +192,7 @@ impl Reader {
         failed: &mut Vec<(BlobId, RepositoryError)>,
     ) -> Result<(), RepositoryError> {
         let pieces = wanted.pieces.into_iter().map(Job::Piece);
-        let batches = batches(&self.0.index, wanted.deltas).into_iter();
+        let batches = batches(wanted.deltas).into_iter();
         let jobs: Vec<Job> = pieces.chain(batches.map(Job::Batch)).collect();
         let mut reading = stream::iter(jobs)
             .map(|job| self.read_job(job, sinks.clone()))
@@ -330,7 +330,7 @@ pub(super) fn coalesce(pack: u32, frames: BTreeMap<u32, WantedFrame>) -> Vec<Pie
                 if range.start <= piece.range.end + GAP_MAX_BYTES
                     && range.end - piece.range.start <= RANGE_MAX_BYTES =>
             {
-                piece.range.end = range.end;
+                piece.range.end = range.end.max(piece.range.end);
                 piece.frames.push(wanted);
             }
             _ => pieces.push(Piece {

@@ -5,13 +5,15 @@
 use crate::model::ids::BlobId;
 use crate::repository::RepositoryError;
 use crate::repository::format::FormatError;
-use crate::repository::format::pack::{FRAME_MAX_BYTES, Frame, WHAT};
+use crate::repository::format::pack::{FRAME_MAX_BYTES, Frame};
 use crate::repository::index::{Index, Location};
 use crate::repository::reader::fetch::{WantedBlob, WantedFrame};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, btree_map::Entry};
 
-/// What the frames of a ladder may decode to, all together.
-pub(crate) const LADDER_MAX_BYTES: u64 = 256 << 20;
+/// What the frames decode to that have to be decoded for one, itself included.
+const LADDER_MAX_BYTES: u64 = 256 << 20;
+/// What the frames of a ladder for many decode to: more wanted frames come into the next one.
+const TOGETHER_MAX_BYTES: u64 = 96 << 20;
 
 /// A wanted delta frame, and where it is.
 pub(crate) struct WantedDelta {
@@ -40,40 +42,35 @@ pub(crate) struct Ladder {
     pub(crate) uses: HashMap<BlobId, u32>,
     /// Blobs that can not be read, and why.
     pub(crate) hopeless: Vec<(BlobId, RepositoryError)>,
+    /// What is for another ladder.
+    pub(crate) left: Vec<WantedDelta>,
+    len_bytes: u64,
 }
 
 /// Frames that can not be read, by number.
 pub(crate) type Bad = HashMap<u32, RepositoryError>;
 
 impl Ladder {
-    /// A ladder for all of `deltas`, without frames that are known to be bad.
+    /// A ladder for the first of `deltas`, and for as many more as may be decoded together; without frames that are
+    /// known to be bad.
     pub(crate) fn of(index: &Index, deltas: Vec<WantedDelta>, bad: &Bad) -> Self {
-        let mut finding = Finding {
-            index,
-            bad,
-            ladder: Self::default(),
-            found: HashMap::new(),
-            len_bytes: 0,
-        };
-        for WantedDelta {
-            pack,
-            number,
-            wanted,
-        } in deltas
-        {
-            let stands = match bad.get(&number) {
-                Some(error) => Err(error.clone()),
-                None => finding.stand(&wanted.frame),
-            };
-            match stands {
-                Ok(()) => finding.rung((pack, number), &wanted.frame).wanted = wanted.blobs,
-                Err(error) => finding
-                    .ladder
-                    .hopeless
-                    .extend(wanted.blobs.iter().map(|(id, ..)| (*id, error.clone()))),
+        let mut ladder = Self::default();
+        let mut deltas = deltas.into_iter();
+        while let Some(delta) = deltas.next() {
+            match Finding::of(index, &delta, bad) {
+                Ok(found) if ladder.has_room_for(&found) => ladder.take(found, delta),
+                Ok(_) => {
+                    ladder.left = std::iter::once(delta).chain(deltas).collect();
+                    break;
+                }
+                Err(error) => {
+                    let blobs = delta.wanted.blobs.iter();
+                    ladder
+                        .hopeless
+                        .extend(blobs.map(|(id, ..)| (*id, error.clone())));
+                }
             }
         }
-        let mut ladder = finding.ladder;
         for rung in ladder.rungs.values() {
             for base in &rung.frame.bases {
                 *ladder.uses.entry(*base).or_default() += 1;
@@ -81,56 +78,120 @@ impl Ladder {
         }
         ladder
     }
+
+    fn has_room_for(&self, found: &Finding<'_>) -> bool {
+        let fresh = found.rungs.iter();
+        let fresh = fresh.filter(|(key, _)| !self.rungs.contains_key(key));
+        let fresh: u64 = fresh.map(|(_, rung)| u64::from(rung.frame.plain_len)).sum();
+        self.rungs.is_empty() || self.len_bytes + fresh <= TOGETHER_MAX_BYTES
+    }
+
+    fn take(&mut self, found: Finding<'_>, delta: WantedDelta) {
+        for (key, rung) in found.rungs {
+            match self.rungs.entry(key) {
+                Entry::Vacant(place) => {
+                    self.len_bytes += u64::from(rung.frame.plain_len);
+                    place.insert(rung);
+                }
+                Entry::Occupied(mut there) => {
+                    let there = &mut there.get_mut().kept;
+                    let fresh = rung.kept.into_iter();
+                    let fresh: Vec<_> = fresh.filter(|blob| !there.contains(blob)).collect();
+                    there.extend(fresh);
+                }
+            }
+        }
+        let key = (delta.wanted.frame.depth, delta.number);
+        if let Some(rung) = self.rungs.get_mut(&key) {
+            rung.wanted = delta.wanted.blobs;
+        }
+    }
 }
 
+/// All that one frame stands on.
 struct Finding<'a> {
     index: &'a Index,
     bad: &'a Bad,
-    ladder: Ladder,
-    /// The depth at which a base was found.
-    found: HashMap<BlobId, Result<u8, RepositoryError>>,
+    rungs: BTreeMap<(u8, u32), Rung>,
+    /// Where bases were looked for: in frames of less than this depth, and what was found.
+    found: HashMap<BlobId, (u8, Result<Base, RepositoryError>)>,
     len_bytes: u64,
 }
 
-impl Finding<'_> {
-    /// Finds all that `frame` stands on.
-    fn stand(&mut self, frame: &Frame) -> Result<(), RepositoryError> {
-        let mut prefix = 0;
-        for base in &frame.bases {
-            let depth = match self.found.get(base) {
-                Some(found) => found.clone(),
-                None => {
-                    let found = self.find(base);
-                    self.found.insert(*base, found.clone());
-                    found
-                }
-            }?;
-            if depth >= frame.depth {
-                return Err(RepositoryError::BlobMissing { id: *base });
-            }
-            prefix += u64::from(self.index.len_of(base).unwrap_or(0));
+/// A base that can be read: how deep its frame is, and how long it is there.
+#[derive(Clone, Copy)]
+struct Base {
+    depth: u8,
+    len: u32,
+}
+
+impl<'a> Finding<'a> {
+    fn of(index: &'a Index, delta: &WantedDelta, bad: &'a Bad) -> Result<Self, RepositoryError> {
+        if let Some(error) = bad.get(&delta.number) {
+            return Err(error.clone());
         }
-        match prefix <= u64::from(FRAME_MAX_BYTES) && self.len_bytes <= LADDER_MAX_BYTES {
-            true => Ok(()),
-            false => Err(RepositoryError::object(
-                "delta frame",
-                FormatError::TooLarge {
-                    what: WHAT,
-                    limit_bytes: u64::from(FRAME_MAX_BYTES),
-                },
-            )),
-        }
+        let mut finding = Self {
+            index,
+            bad,
+            rungs: BTreeMap::new(),
+            found: HashMap::new(),
+            len_bytes: 0,
+        };
+        let frame = &delta.wanted.frame;
+        let id = delta.wanted.blobs.first().map(|(id, ..)| *id);
+        let id = id.unwrap_or(BlobId([0; 32]));
+        finding.rung((delta.pack, delta.number), frame);
+        finding.stand(frame, (delta.pack, id))?;
+        Ok(finding)
     }
 
-    /// The least deep place of a base that can be read. Places that stand are of ever less depth, so this ends.
-    fn find(&mut self, base: &BlobId) -> Result<u8, RepositoryError> {
+    /// Finds all that `frame` stands on, which holds the blob `id`.
+    fn stand(&mut self, frame: &Frame, (pack, id): (u32, BlobId)) -> Result<(), RepositoryError> {
+        let mut prefix = 0;
+        for base in &frame.bases {
+            prefix += u64::from(self.base(base, frame.depth)?.len);
+        }
+        let too_large = |limit_bytes| {
+            let what = "what a delta frame stands on";
+            let pack = self.index.packs[pack as usize].name;
+            let cause = FormatError::TooLarge { what, limit_bytes };
+            Err(RepositoryError::BlobDamaged { id, pack, cause })
+        };
+        if prefix > u64::from(FRAME_MAX_BYTES) {
+            return too_large(u64::from(FRAME_MAX_BYTES));
+        }
+        if self.len_bytes > LADDER_MAX_BYTES {
+            return too_large(LADDER_MAX_BYTES);
+        }
+        Ok(())
+    }
+
+    /// A base in a frame of less depth than `below`.
+    fn base(&mut self, base: &BlobId, below: u8) -> Result<Base, RepositoryError> {
+        match self.found.get(base) {
+            // It was found in the least deep place that can be read.
+            Some((_, Ok(found))) if found.depth < below => return Ok(*found),
+            Some((_, Ok(_))) => return Err(RepositoryError::BlobMissing { id: *base }),
+            // Deeper places were not tried.
+            Some((tried, Err(error))) if *tried >= below => return Err(error.clone()),
+            _ => {}
+        }
+        let found = self.find(base, below);
+        self.found.insert(*base, (below, found.clone()));
+        found
+    }
+
+    /// The least deep place of a base that can be read. Each step goes to less depth, so this ends: without that, two
+    /// blobs of which each stands on the other in another frame would be looked for round and round.
+    fn find(&mut self, base: &BlobId, below: u8) -> Result<Base, RepositoryError> {
         let mut places = self.index.locations(base);
+        places.retain(|place| place.frame.depth < below);
         places.sort_by_key(|place| place.frame.depth);
         let mut error = RepositoryError::BlobMissing { id: *base };
         for place in places {
             let stands = match self.bad.get(&place.number) {
                 Some(error) => Err(error.clone()),
-                None => self.stand(&place.frame),
+                None => self.stand(&place.frame, (place.pack, *base)),
             };
             match stands {
                 Ok(()) => return Ok(self.keep(base, &place)),
@@ -140,15 +201,18 @@ impl Finding<'_> {
         Err(error)
     }
 
-    fn keep(&mut self, base: &BlobId, place: &Location) -> u8 {
+    fn keep(&mut self, base: &BlobId, place: &Location) -> Base {
         let rung = self.rung((place.pack, place.number), &place.frame);
         rung.kept.push((*base, place.offset, place.len));
-        place.frame.depth
+        Base {
+            depth: place.frame.depth,
+            len: place.len,
+        }
     }
 
     fn rung(&mut self, (pack, number): (u32, u32), frame: &Frame) -> &mut Rung {
         let len_bytes = &mut self.len_bytes;
-        let rung = self.ladder.rungs.entry((frame.depth, number));
+        let rung = self.rungs.entry((frame.depth, number));
         rung.or_insert_with(|| {
             *len_bytes += u64::from(frame.plain_len);
             Rung {

@@ -83,21 +83,53 @@ impl ParentTree {
         Some(())
     }
 
+    /// The only file beside `path` whose name is another one in its numbers only, and more than numbers: what a
+    /// server writes anew, it counts.
+    pub(crate) fn numbered_otherwise(&mut self, path: &[u8]) -> Option<Node> {
+        let (parent, name) = split(path);
+        self.descend(parent)?;
+        let name = without_numbers(name);
+        if !name.iter().any(u8::is_ascii_alphabetic) {
+            return None;
+        }
+        let is_alike = |node: &&Node| {
+            matches!(node.kind, NodeKind::File { .. }) && without_numbers(&node.name) == name
+        };
+        let mut alike = self.entries()?.iter().filter(is_alike);
+        let only = alike.next().cloned();
+        only.filter(|_| alike.next().is_none())
+    }
+
     /// An entry of the innermost open directory.
     fn entry(&mut self, name: &[u8]) -> Option<Node> {
-        let level = self.open.last_mut()?;
-        let entries = match &level.entries {
-            Some(entries) => entries,
-            None => {
-                let read = self.entries_of.ask(level.tree).flatten();
-                level.entries.insert(read.unwrap_or_default())
-            }
-        };
+        let entries = self.entries()?;
         let at = entries
             .binary_search_by(|node| node.name.as_slice().cmp(name))
             .ok()?;
         Some(entries[at].clone())
     }
+
+    /// All entries of the innermost open directory.
+    fn entries(&mut self) -> Option<&[Node]> {
+        let level = self.open.last_mut()?;
+        if level.entries.is_none() {
+            let read = self.entries_of.ask(level.tree).flatten();
+            level.entries = Some(read.unwrap_or_default());
+        }
+        level.entries.as_deref()
+    }
+}
+
+/// A name with a mark in place of each number.
+fn without_numbers(name: &[u8]) -> Vec<u8> {
+    let mut marked: Vec<u8> = name.to_vec();
+    marked.iter_mut().for_each(|byte| {
+        if byte.is_ascii_digit() {
+            *byte = b'0';
+        }
+    });
+    marked.dedup_by(|next, before| *next == b'0' && *before == b'0');
+    marked
 }
 
 /// The directory of `path`, and its last part.

@@ -1,15 +1,16 @@
 //! Stores what is new in a long file or stream against what stood there in the previous version. Naming and storing
 //! run on the pool, bases are read meanwhile; the thread that cuts keeps the order. What can not be read, or is not
-//! there for a new backup to refer to, is no base: then what is new stands alone.
+//! there for a new backup to refer to, is no base: then what is new stands alone, in chunks as in any first backup.
 
 use crate::model::ids::BlobId;
 use crate::repository::RepositoryError;
-use crate::repository::format::blob::{BlobKind, blob_id};
+use crate::repository::format::blob::BlobKind;
 use crate::repository::format::pack::{BASES_MAX, DEPTH_MAX};
 use crate::repository::pipeline::{self, Asker};
 use crate::repository::writer::blobs::BlobWriter;
-use crate::repository::writer::cut::{Buffer, Stored};
-use crate::repository::writer::previous::{Group, Named, PreviousVersion};
+use crate::repository::writer::cut::{Buffer, Stored, store_new};
+use crate::repository::writer::join::{Names, name};
+use crate::repository::writer::previous::{Group, PreviousVersion};
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::{
@@ -40,14 +41,14 @@ pub(crate) struct Against {
     group_len: u64,
     /// How many deltas were not worth it since the last one that was.
     misses: Arc<AtomicU32>,
-    naming: VecDeque<(Arc<Cuts>, Receiver<Vec<Named>>)>,
+    naming: VecDeque<(Arc<Cuts>, Receiver<Names>)>,
     reading: VecDeque<Awaiting>,
 }
 
 /// A buffer whose bases are being read.
 struct Awaiting {
     cuts: Arc<Cuts>,
-    named: Vec<Named>,
+    names: Names,
     groups: Vec<Group>,
     bases: Option<Receiver<Bases>>,
 }
@@ -80,8 +81,8 @@ impl Against {
     pub(crate) fn push(&mut self, cuts: Cuts) -> Result<Vec<Stored>, RepositoryError> {
         let cuts = Arc::new(cuts);
         let (writer, to_name) = (self.writer.clone(), cuts.clone());
-        let named = pipeline::start(move || name(&writer, &to_name));
-        self.naming.push_back((cuts, named));
+        let names = pipeline::start(move || name(&writer, &to_name.buffer.bytes, &to_name.chunks));
+        self.naming.push_back((cuts, names));
         self.advance(STAGE_MAX)
     }
 
@@ -93,10 +94,10 @@ impl Against {
     fn advance(&mut self, kept: usize) -> Result<Vec<Stored>, RepositoryError> {
         let mut stored = Vec::new();
         while self.naming.len() > kept
-            && let Some((cuts, named)) = self.naming.pop_front()
+            && let Some((cuts, names)) = self.naming.pop_front()
         {
-            let named = named.recv().map_err(|_| RepositoryError::Interrupted)?;
-            let mut groups = self.previous.groups(&named, self.group_len);
+            let names = names.recv().map_err(|_| RepositoryError::Interrupted)?;
+            let mut groups = self.previous.groups(&names.named, self.group_len);
             // Where nothing is alike any more, one of each buffer is tried.
             let tried = match self.misses.load(Relaxed) {
                 0..MISSES_MAX => usize::MAX,
@@ -117,7 +118,7 @@ impl Against {
             };
             self.reading.push_back(Awaiting {
                 cuts,
-                named,
+                names,
                 groups,
                 bases,
             });
@@ -127,7 +128,7 @@ impl Against {
         {
             let Awaiting {
                 cuts,
-                named,
+                names,
                 groups,
                 bases,
             } = awaiting;
@@ -140,37 +141,25 @@ impl Against {
                 let store = Storing {
                     writer: &writer,
                     misses: &misses,
+                    bytes: &cuts.buffer.bytes,
+                    names: &names,
                 };
-                store.groups(&cuts, &named, &groups, &bases)?;
-                Ok(named.iter().map(|blob| blob.id).collect())
+                store.groups(&groups, &bases)
             }));
         }
         Ok(stored)
     }
 }
 
-fn name(writer: &BlobWriter, cuts: &Cuts) -> Vec<Named> {
-    let mut named = Vec::with_capacity(cuts.chunks.len());
-    let mut from = 0;
-    for len in &cuts.chunks {
-        let chunk = &cuts.buffer.bytes[from..from + len];
-        let id = blob_id(writer.keys().keyring(), BlobKind::Data, chunk);
-        let (len, is_new) = (*len as u32, writer.claim(&id));
-        named.push(Named { id, len, is_new });
-        from += len as usize;
-    }
-    named
-}
-
 /// What a new frame may stand on of what it would: a base that is as deep as may be gives way to what it stands on
-/// itself at the bottom.
+/// itself.
 fn usable(writer: &BlobWriter, bases: Vec<BlobId>) -> Vec<BlobId> {
     let (mut usable, mut seen, mut len) = (Vec::new(), HashSet::new(), 0);
     for base in bases {
         let on: Vec<BlobId> = match writer.depth_of(&base) {
             None => Vec::new(),
             Some(depth) if depth < DEPTH_MAX => vec![base],
-            Some(_) => writer.roots_of(&base),
+            Some(_) => writer.below(&base),
         };
         for (id, more) in on
             .into_iter()
@@ -195,57 +184,88 @@ fn usable(writer: &BlobWriter, bases: Vec<BlobId>) -> Vec<BlobId> {
 struct Storing<'a> {
     writer: &'a BlobWriter,
     misses: &'a AtomicU32,
+    bytes: &'a [u8],
+    names: &'a Names,
 }
 
 impl Storing<'_> {
-    fn groups(
-        &self,
-        cuts: &Cuts,
-        named: &[Named],
-        groups: &[Group],
-        bases: &Bases,
-    ) -> Result<(), RepositoryError> {
+    /// All blobs of the buffer, in order.
+    fn groups(&self, groups: &[Group], bases: &Bases) -> Result<Vec<BlobId>, RepositoryError> {
+        let named = &self.names.named;
+        let mut ids = Vec::with_capacity(named.len());
         let (mut number, mut from) = (0, 0);
         for group in groups {
-            from += len_of(&named[number..group.blobs.start]);
-            let blobs = &named[group.blobs.clone()];
-            let len = len_of(blobs);
-            self.group(blobs, &cuts.buffer.bytes[from..from + len], group, bases)?;
+            let known = &named[number..group.blobs.start];
+            ids.extend(known.iter().map(|blob| blob.id));
+            from += self.names.len_of(number..group.blobs.start);
+            let len = self.names.len_of(group.blobs.clone());
+            let plain = &self.bytes[from..from + len];
+            match self.is_delta(group, plain, bases)? {
+                true => ids.extend(named[group.blobs.clone()].iter().map(|blob| blob.id)),
+                false => self.apart(group, plain, &mut ids)?,
+            }
             (number, from) = (group.blobs.end, from + len);
+        }
+        ids.extend(named[number..].iter().map(|blob| blob.id));
+        Ok(ids)
+    }
+
+    /// Stores the chunks of a group. Only what earlier backups name as one blob, and what it stands on is lost, is
+    /// stored as one again: that makes them whole.
+    fn apart(
+        &self,
+        group: &Group,
+        plain: &[u8],
+        ids: &mut Vec<BlobId>,
+    ) -> Result<(), RepositoryError> {
+        let mut from = 0;
+        let is_lost = |number: usize| {
+            let is_joined = self.names.chunks_of(number..number + 1).len() > 1;
+            is_joined && self.writer.is_lost(&self.names.named[number].id)
+        };
+        let numbers: Vec<usize> = group.blobs.clone().collect();
+        for run in numbers.chunk_by(|a, b| !is_lost(*a) && !is_lost(*b)) {
+            let (first, run) = (run[0], run[0]..run[run.len() - 1] + 1);
+            let content = &plain[from..from + self.names.len_of(run.clone())];
+            from += content.len();
+            if is_lost(first) {
+                let blob = &self.names.named[first];
+                store_new(self.writer, &[(blob.id, blob.len)], content)?;
+                ids.push(blob.id);
+            } else {
+                let chunks = self.names.chunks_of(run);
+                store_new(self.writer, chunks, content)?;
+                ids.extend(chunks.iter().map(|(id, _)| *id));
+            }
         }
         Ok(())
     }
 
-    fn group(
+    /// Stores a group as a delta, if that takes little enough.
+    fn is_delta(
         &self,
-        blobs: &[Named],
-        plain: &[u8],
         group: &Group,
+        plain: &[u8],
         bases: &Bases,
-    ) -> Result<(), RepositoryError> {
-        let blobs: Vec<_> = blobs.iter().map(|blob| (blob.id, blob.len)).collect();
-        let at_hand = group
-            .bases
-            .iter()
-            .filter_map(|id| Some((*id, bases.get(id)?)));
+    ) -> Result<bool, RepositoryError> {
+        let at_hand = group.bases.iter();
+        let at_hand = at_hand.filter_map(|id| Some((*id, bases.get(id)?)));
         let (ids, contents): (Vec<BlobId>, Vec<&Vec<u8>>) = at_hand.unzip();
         if ids.is_empty() {
-            return self.writer.store(BlobKind::Data, &blobs, plain);
+            return Ok(false);
         }
         let contents: Vec<&[u8]> = contents.into_iter().map(Vec::as_slice).collect();
         let prefix = contents.concat();
+        let blobs = &self.names.named[group.blobs.clone()];
+        let blobs: Vec<_> = blobs.iter().map(|blob| (blob.id, blob.len)).collect();
         let on = (ids.as_slice(), prefix.as_slice());
-        match self
+        let is_delta = self
             .writer
-            .store_against(BlobKind::Data, &blobs, plain, on)?
-        {
-            0 => drop(self.misses.fetch_add(1, Relaxed)),
-            _ => self.misses.store(0, Relaxed),
+            .store_only_against(BlobKind::Data, &blobs, plain, on)?;
+        match is_delta {
+            true => self.misses.store(0, Relaxed),
+            false => drop(self.misses.fetch_add(1, Relaxed)),
         }
-        Ok(())
+        Ok(is_delta)
     }
-}
-
-fn len_of(blobs: &[Named]) -> usize {
-    blobs.iter().map(|blob| blob.len as usize).sum()
 }

@@ -43,6 +43,8 @@ enum How<'a> {
     Alone(&'a [u8]),
     /// Of this plaintext, and that of what it may stand on.
     Against(&'a [u8], &'a [u8], (&'a [BlobId], u8)),
+    /// Likewise, and not at all where it may not.
+    OnlyAgainst(&'a [u8], &'a [u8], (&'a [BlobId], u8)),
     /// It is made already.
     AsIs(Delta<'a>),
 }
@@ -100,12 +102,17 @@ impl BlobWriter {
         &self.keys
     }
 
-    /// Bytes of new blobs, and what they took in packs.
+    /// Bytes of new blobs, and what they took: packs that are closed, and what the index says of them.
     pub(crate) fn counts(&self) -> (u64, u64) {
         (
             self.new_bytes.load(Relaxed),
             self.stored_bytes.load(Relaxed),
         )
+    }
+
+    /// Counts what was written for what is stored here.
+    pub(crate) fn add_stored(&self, bytes: usize) {
+        self.stored_bytes.fetch_add(bytes as u64, Relaxed);
     }
 
     /// Names `content` and stores it unless it is known.
@@ -120,6 +127,16 @@ impl BlobWriter {
     /// Whether the repository holds this blob, and a backup may refer to it.
     pub(crate) fn is_known(&self, id: &BlobId) -> bool {
         self.index.may_refer_to(id)
+    }
+
+    /// Whether the repository holds this blob, or somebody stores it in this session.
+    pub(crate) fn is_here(&self, id: &BlobId) -> bool {
+        self.is_known(id) || lock(self.shard(id)).contains_key(&BlobPrefix::from(id))
+    }
+
+    /// Whether the repository has a place for this blob, from which it can not be read or not for long.
+    pub(crate) fn is_lost(&self, id: &BlobId) -> bool {
+        !self.is_known(id) && self.index.len_of(id).is_some()
     }
 
     /// Whether the caller must store this blob: nobody has, and nobody else will.
@@ -154,9 +171,9 @@ impl BlobWriter {
         (depth <= DEPTH_MAX).then_some(depth)
     }
 
-    /// The blobs at the bottom of what this one stands on, in order; itself where it stands alone.
-    pub(crate) fn roots_of(&self, id: &BlobId) -> Vec<BlobId> {
-        self.index.roots_of(id)
+    /// What a frame may stand on instead of this blob, which is as deep as may be; in order.
+    pub(crate) fn below(&self, id: &BlobId) -> Vec<BlobId> {
+        self.index.below(id)
     }
 
     /// Length of a blob that is in the repository.
@@ -210,7 +227,23 @@ impl BlobWriter {
             Some(depth) => How::Against(plain, prefix, (bases, depth)),
             None => How::Alone(plain),
         };
-        self.store_as(kind, blobs, how)
+        let depth = self.store_as(kind, blobs, how)?;
+        Ok(depth.unwrap_or(0))
+    }
+
+    /// Stores blobs as a delta frame on `bases` where that takes less than half; or else not, and says so.
+    pub(crate) fn store_only_against(
+        &self,
+        kind: BlobKind,
+        blobs: &[(BlobId, u32)],
+        plain: &[u8],
+        (bases, prefix): (&[BlobId], &[u8]),
+    ) -> Result<bool, RepositoryError> {
+        let Some(depth) = self.depth_above(bases) else {
+            return Ok(false);
+        };
+        let how = How::OnlyAgainst(plain, prefix, (bases, depth));
+        Ok(self.store_as(kind, blobs, how)?.is_some())
     }
 
     /// Stores claimed blobs as the delta frame that they are elsewhere.
@@ -223,12 +256,13 @@ impl BlobWriter {
         self.store_as(kind, blobs, How::AsIs(delta)).map(drop)
     }
 
+    /// Returns how deep the frame is, if one was stored.
     fn store_as(
         &self,
         kind: BlobKind,
         blobs: &[(BlobId, u32)],
         how: How<'_>,
-    ) -> Result<u8, RepositoryError> {
+    ) -> Result<Option<u8>, RepositoryError> {
         self.failure.check()?;
         let stored = ENCODER.with_borrow_mut(|encoder| {
             if encoder
@@ -238,28 +272,34 @@ impl BlobWriter {
                 *encoder = Some((self.level, FrameEncoder::new(self.level)));
             }
             let (_, encoder) = encoder.as_mut().expect("it was set just now");
+            let is_only_against = matches!(how, How::OnlyAgainst(..));
             let stored = match how {
                 How::Alone(plain) => encoder.encode(plain),
-                How::Against(plain, prefix, on) => encoder.encode_delta(plain, prefix, on),
+                How::Against(plain, prefix, on) | How::OnlyAgainst(plain, prefix, on) => {
+                    encoder.encode_delta(plain, prefix, on)
+                }
                 How::AsIs(delta) => Stored::Delta(delta),
             };
             let depth = match stored {
                 Stored::Delta(delta) => delta.depth,
+                _ if is_only_against => return Ok(None),
                 _ => 0,
             };
-            self.append(kind, blobs, stored).map(|()| depth)
+            self.append(kind, blobs, stored).map(|()| Some(depth))
         });
         if let Err(error) = &stored {
             // Others count on what was claimed here, so none of them may go on.
             self.failure.set(error.clone());
         }
+        let Some(depth) = stored? else {
+            return Ok(None);
+        };
         let len = blobs.iter().map(|(_, len)| u64::from(*len)).sum();
         self.new_bytes.fetch_add(len, Relaxed);
-        let depth = stored?;
         for (id, _) in blobs {
             lock(self.shard(id)).insert(BlobPrefix::from(id), depth);
         }
-        Ok(depth)
+        Ok(Some(depth))
     }
 
     fn append(
@@ -271,14 +311,11 @@ impl BlobWriter {
         // A thread has a pack to itself while it seals: there are as many open as threads.
         let open = lock(self.open_packs(kind)).pop();
         let mut pack = open.unwrap_or_else(|| self.new_pack(kind));
-        let before = pack.len();
         let pushed = pack.push(blobs, stored);
         pushed.map_err(|cause| RepositoryError::Encode {
             what: "pack".to_owned(),
             cause,
         })?;
-        self.stored_bytes
-            .fetch_add((pack.len() - before) as u64, Relaxed);
         if pack.len() >= PACK_LEN_BYTES || pack.blob_count() >= PACK_BLOBS_MAX {
             return self.close(pack);
         }
@@ -312,6 +349,7 @@ impl BlobWriter {
                 cause,
             });
         }
+        self.add_stored(pack.bytes.len());
         let sink = lock(&self.sink).clone();
         sink.ok_or(RepositoryError::Interrupted)?.put(pack)
     }

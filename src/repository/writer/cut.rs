@@ -170,33 +170,85 @@ pub(crate) fn store_chunks(
     bytes: &[u8],
     chunks: &[usize],
 ) -> Result<Vec<BlobId>, RepositoryError> {
-    let group_len = group_len(profile);
     let mut ids = Vec::with_capacity(chunks.len());
-    // A run of new chunks that follow one another: `bytes[group_start..from]`.
-    let mut group: Vec<(BlobId, u32)> = Vec::new();
-    let (mut group_start, mut from) = (0, 0);
+    let mut run = NewRun::new(writer, group_len(profile));
+    let mut from = 0;
     for len in chunks {
         let chunk = &bytes[from..from + len];
         let id = blob_id(writer.keys().keyring(), BlobKind::Data, chunk);
+        run.add((id, *len), bytes, from)?;
         ids.push(id);
-        let is_new = writer.claim(&id);
-        let is_full = from + len - group_start > group_len;
-        if !group.is_empty() && (!is_new || is_full) {
-            writer.store(BlobKind::Data, &group, &bytes[group_start..from])?;
-            group.clear();
-        }
-        if is_new {
-            if group.is_empty() {
-                group_start = from;
-            }
-            group.push((id, *len as u32));
-        }
         from += len;
     }
-    if !group.is_empty() {
-        writer.store(BlobKind::Data, &group, &bytes[group_start..from])?;
-    }
+    run.store(bytes, from)?;
     Ok(ids)
+}
+
+/// Stores those of consecutive chunks, which are named, that nobody has and nobody else stores; in one frame where
+/// that is all of them.
+pub(crate) fn store_new(
+    writer: &BlobWriter,
+    chunks: &[(BlobId, u32)],
+    bytes: &[u8],
+) -> Result<(), RepositoryError> {
+    let mut run = NewRun::new(writer, bytes.len());
+    let mut from = 0;
+    for (id, len) in chunks {
+        run.add((*id, *len as usize), bytes, from)?;
+        from += *len as usize;
+    }
+    run.store(bytes, from)
+}
+
+/// New chunks that follow one another: they are stored together.
+struct NewRun<'a> {
+    writer: &'a BlobWriter,
+    group_len: usize,
+    group: Vec<(BlobId, u32)>,
+    /// Where the first of them starts.
+    start: usize,
+}
+
+impl<'a> NewRun<'a> {
+    fn new(writer: &'a BlobWriter, group_len: usize) -> Self {
+        Self {
+            writer,
+            group_len,
+            group: Vec::new(),
+            start: 0,
+        }
+    }
+
+    /// Takes the next chunk, which starts at `from` in `bytes`.
+    fn add(
+        &mut self,
+        (id, len): (BlobId, usize),
+        bytes: &[u8],
+        from: usize,
+    ) -> Result<(), RepositoryError> {
+        let is_new = self.writer.claim(&id);
+        let is_full = from + len - self.start > self.group_len;
+        if !is_new || is_full {
+            self.store(bytes, from)?;
+        }
+        if is_new {
+            if self.group.is_empty() {
+                self.start = from;
+            }
+            self.group.push((id, len as u32));
+        }
+        Ok(())
+    }
+
+    /// Stores what there is; it ends at `end`.
+    fn store(&mut self, bytes: &[u8], end: usize) -> Result<(), RepositoryError> {
+        if self.group.is_empty() {
+            return Ok(());
+        }
+        let group = std::mem::take(&mut self.group);
+        self.writer
+            .store(BlobKind::Data, &group, &bytes[self.start..end])
+    }
 }
 
 /// Reads until `bytes` is full or the source ends.

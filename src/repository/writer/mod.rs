@@ -5,6 +5,7 @@ mod against;
 pub(crate) mod blobs;
 mod cut;
 mod files;
+mod join;
 mod previous;
 mod tree;
 pub(crate) mod uploads;

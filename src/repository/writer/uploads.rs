@@ -72,13 +72,13 @@ async fn upload(
                     writer.recycle(buffer.into());
                 }
                 if segment.is_due() {
-                    let due = put_segment(repository, lease, segment.take(lease));
+                    let due = put_segment(repository, lease, writer, segment.take(lease));
                     flight.push(due.map(|put| put.map(|()| None)).boxed());
                 }
             }
         }
     }
-    put_segment(repository, lease, segment.take(lease)).await
+    put_segment(repository, lease, writer, segment.take(lease)).await
 }
 
 fn some(stored: Result<Stored, RepositoryError>) -> Result<Option<Stored>, RepositoryError> {
@@ -148,6 +148,7 @@ impl OpenSegment {
 async fn put_segment(
     repository: &Repository,
     lease: &Lease,
+    writer: &BlobWriter,
     full: Segment,
 ) -> Result<(), RepositoryError> {
     if full.packs.is_empty() {
@@ -158,6 +159,7 @@ async fn put_segment(
         seal(&keys, ObjectType::Index, "", &encode(&full), salt)
     });
     let sealed = Bytes::from(sealing.await.map_err(|_| RepositoryError::Interrupted)?);
+    writer.add_stored(sealed.len());
     let name = Digest::of(&sealed);
     let key = layout::segment(&name);
     put_named_by_content(repository, lease, &key, sealed.clone()).await?;

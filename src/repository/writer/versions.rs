@@ -1,4 +1,5 @@
-//! Previous versions of what is written: the file under the same path in an earlier backup, and its blobs as bases.
+//! Previous versions of what is written: the file under the same path in an earlier backup, or under one that differs in
+//! numbers, and its blobs as bases.
 //! Whatever can not be found or read counts as not there.
 
 use crate::model::ids::BlobId;
@@ -59,10 +60,12 @@ impl Versions {
         }
     }
 
-    /// What was under this path.
+    /// What was under this path; or under one that is the same but for numbers, if nothing was.
     pub(crate) fn find(&self, path: &[u8]) -> Option<Previous> {
         let mut tree = self.tree.lock().unwrap_or_else(PoisonError::into_inner);
-        let NodeKind::File { content, size, .. } = tree.find(path)?.kind else {
+        let found = tree.find(path);
+        let found = found.or_else(|| tree.numbered_otherwise(path))?;
+        let NodeKind::File { content, size, .. } = found.kind else {
             return None;
         };
         if size < LEN_MIN_BYTES {

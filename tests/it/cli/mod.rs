@@ -31,6 +31,7 @@ mod redis;
 mod requests;
 mod resume;
 mod round_trip;
+mod second_day;
 mod server;
 mod started;
 mod trouble;

@@ -238,6 +238,8 @@ fn status_says_how_each_schedule_stands_and_what_needs_attention() {
     let well = ComponentStatus {
         component: component("storage"),
         backups: 42,
+        newest_bytes: Some(432_013_312),
+        newest_stored_bytes: Some(39_700_000),
         attention: Vec::new(),
         copies_missing: BTreeMap::new(),
         last_check: Some(proof.clone()),

@@ -2,10 +2,11 @@
 //! byte whatever happens to the days before: copied, pruned, damaged and healed, the keys rotated.
 
 use crate::repository::given::{
-    created, draft, memory, read_back, reopened, repository, secret, stream,
+    Files, created, draft, memory, read_back, reopened, repository, secret, stream, walk,
 };
 use ccb::model::ids::BackupId;
 use ccb::model::strategy::Method;
+use ccb::model::tree::{Found, Problem};
 use ccb::model::units::{Percent, Period};
 use ccb::repository::format::config::CipherSuite;
 use ccb::repository::format::manifest::Manifest;
@@ -15,7 +16,7 @@ use proptest::prelude::{ProptestConfig, any, prop, prop_assert, proptest};
 use std::io::{Cursor, Read};
 use std::sync::Arc;
 
-const NOW: PruneRequest = PruneRequest {
+pub(crate) const NOW: PruneRequest = PruneRequest {
     trash: Period::hours(0),
     grace: Period::hours(0),
     repack: Repack {
@@ -25,7 +26,7 @@ const NOW: PruneRequest = PruneRequest {
 };
 
 /// A table of so many rows, after `day` days: each has passed over one row of seventy, and a few are new.
-fn dump(rows: u64, day: u64) -> Vec<u8> {
+pub(crate) fn dump(rows: u64, day: u64) -> Vec<u8> {
     let mut text = Vec::new();
     for row in 0..rows + 20 * day {
         let changed = (1..=day)
@@ -40,14 +41,30 @@ fn dump(rows: u64, day: u64) -> Vec<u8> {
     text
 }
 
-fn hash(a: u64, b: u64) -> u64 {
+pub(crate) fn hash(a: u64, b: u64) -> u64 {
     let mut x = a.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ b.wrapping_mul(0xC2B2_AE3D_27D4_EB4F);
     x = (x ^ (x >> 31)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     x ^ (x >> 29)
 }
 
 /// Backs one stream up against the newest backup.
-async fn back_up(repository: &Repository, number: u8, bytes: Vec<u8>) -> Manifest {
+pub(crate) async fn back_up(repository: &Repository, number: u8, bytes: Vec<u8>) -> Manifest {
+    let walk = stream("db.dump", move || {
+        Ok(Box::new(Cursor::new(bytes)) as Box<dyn Read + Send>)
+    });
+    back_up_walk(repository, number, walk).await
+}
+
+/// Backs files up against the newest backup.
+pub(crate) async fn back_up_files(repository: &Repository, number: u8, files: &Files) -> Manifest {
+    back_up_walk(repository, number, Box::new(walk(files).into_iter())).await
+}
+
+async fn back_up_walk(
+    repository: &Repository,
+    number: u8,
+    walk: Box<dyn Iterator<Item = Result<Found, Problem>> + Send>,
+) -> Manifest {
     let mut draft = draft("db");
     draft.method = Method::Dump;
     draft.id = BackupId([number; 16]);
@@ -55,9 +72,6 @@ async fn back_up(repository: &Repository, number: u8, bytes: Vec<u8>) -> Manifes
     if let Some(previous) = repository.list().await.unwrap().backups.pop() {
         session.stand_on(previous);
     }
-    let walk = stream("db.dump", move || {
-        Ok(Box::new(Cursor::new(bytes)) as Box<dyn Read + Send>)
-    });
     session.write_tree(walk, Arc::new(())).await.unwrap();
     session.commit(Commit::default()).await.unwrap()
 }
@@ -68,13 +82,13 @@ async fn len_of(backend: &Memory, prefix: &str) -> u64 {
 }
 
 /// Backups of days, and what each holds.
-struct Days {
-    backend: Memory,
-    repository: Repository,
-    days: Vec<(Manifest, Vec<u8>)>,
+pub(crate) struct Days {
+    pub(crate) backend: Memory,
+    pub(crate) repository: Repository,
+    pub(crate) days: Vec<(Manifest, Vec<u8>)>,
 }
 
-async fn days(count: u64) -> Days {
+pub(crate) async fn days(count: u64) -> Days {
     let backend = memory();
     let repository = repository(&backend).await;
     let mut days = Vec::new();
@@ -90,7 +104,7 @@ async fn days(count: u64) -> Days {
     }
 }
 
-async fn restores(repository: &Repository, days: &[(Manifest, Vec<u8>)]) {
+pub(crate) async fn restores(repository: &Repository, days: &[(Manifest, Vec<u8>)]) {
     let reader = repository.reader().await.unwrap();
     for (manifest, bytes) in days {
         let files = read_back(&reader, manifest).await.unwrap();
@@ -98,7 +112,7 @@ async fn restores(repository: &Repository, days: &[(Manifest, Vec<u8>)]) {
     }
 }
 
-async fn is_clean(repository: &Repository) {
+pub(crate) async fn is_clean(repository: &Repository) {
     let report = repository.check(CheckLevel::Full).await.unwrap();
     assert!(report.is_clean(), "{report:?}");
 }

@@ -4,14 +4,16 @@
 use crate::repository::given::{memory, read_content, store, surroundings};
 use ccb::model::ids::{BlobId, SessionId};
 use ccb::model::tree::Content;
+use ccb::repository::format::FormatError;
 use ccb::repository::format::blob::{BlobKind, blob_id};
 use ccb::repository::format::config::CipherSuite;
 use ccb::repository::format::index::{Segment, encode};
 use ccb::repository::format::key::{Keyring, Keys};
 use ccb::repository::format::pack::{Delta, FRAME_MAX_BYTES, FrameEncoder, PackWriter, Stored};
 use ccb::repository::format::seal::{ObjectType, seal};
-use ccb::repository::{Creation, Repository, RepositoryError};
-use ccb::store::{Backend, Put, memory::Memory};
+use ccb::repository::{CheckLevel, Creation, Repository, RepositoryError};
+use ccb::store::memory::{Fault, Memory};
+use ccb::store::{Backend, Doing, Kind, Put};
 
 /// A repository without encryption, whose keys are public, and a pack for it that is being made.
 struct Given {
@@ -19,6 +21,8 @@ struct Given {
     repository: Repository,
     keys: Keys,
     pack: PackWriter,
+    /// How many were stored.
+    packs: u8,
 }
 
 async fn given() -> Given {
@@ -38,6 +42,7 @@ async fn given() -> Given {
         repository,
         keys,
         pack,
+        packs: 0,
     }
 }
 
@@ -72,9 +77,30 @@ impl Given {
         id
     }
 
+    /// Begins another pack; the one before is stored.
+    async fn another_pack(&mut self) {
+        let salt = [self.packs + 9; 32];
+        let next = PackWriter::new(&self.keys, BlobKind::Data, salt, Vec::new());
+        let pack = std::mem::replace(&mut self.pack, next);
+        if !pack.is_empty() {
+            self.store(pack).await;
+        }
+    }
+
     /// Stores the pack and its index, and reads a blob.
-    async fn read(self, id: BlobId) -> Result<Vec<u8>, RepositoryError> {
-        let pack = self.pack.finish(false);
+    async fn read(mut self, id: BlobId) -> Result<Vec<u8>, RepositoryError> {
+        self.another_pack().await;
+        let reader = self.repository.reader().await.unwrap();
+        let content = Content {
+            blobs: vec![id],
+            is_list: false,
+        };
+        read_content(&reader, &content).await
+    }
+
+    async fn store(&mut self, pack: PackWriter) {
+        self.packs += 1;
+        let pack = pack.finish(false);
         let mut segment = Segment::new(SessionId([6; 16]), 0);
         segment.add(pack.name, pack.bytes.len() as u64, &pack.footer);
         let name = pack.name.to_string();
@@ -88,7 +114,7 @@ impl Given {
             ObjectType::Index,
             "",
             &encode(&segment),
-            [9; 32],
+            [self.packs; 32],
         );
         let key = format!("index/{}", blake3::hash(&sealed).to_hex())
             .parse()
@@ -97,12 +123,6 @@ impl Given {
             .put(&key, sealed.into(), Put::New)
             .await
             .unwrap();
-        let reader = self.repository.reader().await.unwrap();
-        let content = Content {
-            blobs: vec![id],
-            is_list: false,
-        };
-        read_content(&reader, &content).await
     }
 }
 
@@ -204,8 +224,78 @@ async fn what_stands_on_more_than_memory_should_hold_is_refused() {
     let a = text(1);
     // zstd takes a prefix that is the content itself, in the same place, for none.
     let id = given.delta(&a, &a.clone(), &bases, 1);
-    let read = given.read(id).await.unwrap_err();
-    assert!(read.to_string().contains("delta frame"), "{read:?}");
+    is_too_large(given.read(id).await, u64::from(FRAME_MAX_BYTES));
+}
+
+fn is_too_large(read: Result<Vec<u8>, RepositoryError>, limit: u64) {
+    let Err(RepositoryError::BlobDamaged { cause, .. }) = read else {
+        panic!("{read:?}");
+    };
+    assert!(
+        matches!(cause, FormatError::TooLarge { limit_bytes, .. } if limit_bytes == limit),
+        "{cause:?}"
+    );
+}
+
+/// A frame that stands on `count` frames, each of which stands on one of 32 MiB that takes no room.
+fn broad(given: &mut Given, count: u8) -> BlobId {
+    let mut middle = Vec::new();
+    for number in 0..count {
+        let bottom = BlobId([number + 1; 32]);
+        let blob = [(bottom, FRAME_MAX_BYTES)];
+        given.pack.push(&blob, Stored::Zeros).unwrap();
+        let plain = text(u64::from(number));
+        let id = given.delta(&plain, &changed(&plain, 9), &[bottom], 1);
+        middle.push((id, plain));
+    }
+    let (ids, plain): (Vec<BlobId>, Vec<Vec<u8>>) = middle.into_iter().unzip();
+    let prefix = plain.concat();
+    given.delta(&changed(&plain[0], 1), &prefix, &ids, 2)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_decodes_to_more_than_256_mib_on_the_way_down_is_refused_before_it_is_read() {
+    let mut given = given().await;
+    let id = broad(&mut given, 8);
+    given.another_pack().await;
+    let report = given.repository.check(CheckLevel::Full).await.unwrap();
+    // A check says what a restore would.
+    assert!(!report.is_clean(), "{report:?}");
+    let is_pack = |doing, what: &str| doing == Doing::Get && what.starts_with("packs/");
+    given
+        .backend
+        .set_hook(Box::new(move |_, doing, what| match is_pack(doing, what) {
+            true => Fault::Fail(Kind::Other),
+            false => Fault::None,
+        }));
+    is_too_large(given.read(id).await, 256 << 20);
+    // A little less is read, and found to be what it is.
+    let mut given = self::given().await;
+    let id = broad(&mut given, 7);
+    let read = given.read(id).await;
+    assert!(
+        matches!(&read, Err(RepositoryError::BlobDamaged { cause, .. }) if !matches!(cause, FormatError::TooLarge { .. })),
+        "{read:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_that_stand_on_each_other_in_other_frames_are_not_looked_for_for_ever() {
+    let mut given = given().await;
+    let (a, b) = (text(1), changed(&text(1), 1));
+    let (id_a, id_b) = (given.id(&a), given.id(&b));
+    // The only one that stands alone is in a pack of its own, which is damaged.
+    given.alone(&b);
+    given.another_pack().await;
+    let packs = given.backend.list("packs/d/").await.unwrap().objects;
+    given.backend.damage(&packs[0].key, |bytes| bytes[100] ^= 1);
+    given.delta(&a, &b, &[id_b], 3);
+    given.delta(&b, &a, &[id_a], 7);
+    let read = given.read(id_a).await;
+    assert!(
+        matches!(read, Err(RepositoryError::BlobDamaged { .. })),
+        "{read:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

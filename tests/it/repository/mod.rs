@@ -13,6 +13,7 @@ mod keys;
 mod late_listing;
 mod listing;
 mod lock;
+mod many_deltas;
 mod open;
 mod pruning;
 mod rotation;

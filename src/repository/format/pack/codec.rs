@@ -144,9 +144,12 @@ fn compress_against(prefix: &[u8], plain: &[u8], out: &mut Vec<u8>) -> bool {
         return false;
     };
     let window = (prefix.len() + plain.len()).next_power_of_two().ilog2();
+    // The tables that go with the level lose what was seen a megabyte ago.
     let parameters = [
         CParameter::CompressionLevel(DELTA_LEVEL),
         CParameter::WindowLog(window.clamp(10, 27)),
+        CParameter::HashLog(window.clamp(17, 21)),
+        CParameter::ChainLog(window.clamp(16, 19)),
     ];
     let is_set = parameters
         .into_iter()
