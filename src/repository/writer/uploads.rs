@@ -61,10 +61,8 @@ async fn upload(
     let mut is_open = true;
     while is_open || !flight.is_empty() {
         tokio::select! {
-            pack = packs.recv(), if is_open && flight.len() < AT_ONCE => match pack {
-                Some(pack) => flight.push(put_pack(repository, lease, pack).map(some).boxed()),
-                None => is_open = false,
-            },
+            // In one order, so that what a session does can be told again: what has landed comes first.
+            biased;
             Some(landed) = flight.next(), if !flight.is_empty() => {
                 let Some(stored) = landed? else { continue };
                 segment.add(&stored);
@@ -76,6 +74,10 @@ async fn upload(
                     flight.push(due.map(|put| put.map(|()| None)).boxed());
                 }
             }
+            pack = packs.recv(), if is_open && flight.len() < AT_ONCE => match pack {
+                Some(pack) => flight.push(put_pack(repository, lease, pack).map(some).boxed()),
+                None => is_open = false,
+            },
         }
     }
     put_segment(repository, lease, writer, segment.take(lease)).await

@@ -20,6 +20,7 @@ mod rotation;
 mod round_trip;
 mod sessions;
 mod simulation;
+mod simulation_of_prunes;
 mod tidying;
 mod trouble;
 mod unreadable;
