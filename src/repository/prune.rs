@@ -123,6 +123,8 @@ impl Repository {
             true => request.grace.max(GRACE_SINGLE_WRITER),
             false => request.grace,
         };
+        // Who died after it pinned what had just been removed must not stop this for ever.
+        trash::remove_sessions(self, grace).await?;
         trash::empty(self, request.trash, &mut report).await?;
         let mut survey = Survey::for_condemning(self).await?;
         let moved = repack::repack(self, &survey, request.repack, &mut report).await;
