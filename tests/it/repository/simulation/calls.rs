@@ -288,7 +288,7 @@ impl Backend for Calls {
                 Verdict::Done => self.site.memory.list(&prefix).await?,
             };
             self.trace.note(format_args!("list {prefix}: {listing:?}"));
-            Ok(self.tampering.shown(&self.site, &prefix, listing))
+            Ok(self.tampering.shown(&prefix, listing))
         })
     }
 

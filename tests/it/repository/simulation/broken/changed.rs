@@ -21,15 +21,6 @@ impl Tampering {
             true => Put::Replace,
             false => how,
         };
-        match (self.broken, self.role) {
-            (Broken::ForgetsWithoutTomb, Role::Forgetter | Role::Pruner)
-                if name.starts_with("tombs/") =>
-            {
-                let backup = name.replacen("tombs/", "backups/", 1);
-                return vec![Effect::Delete(Key::new(backup).unwrap())];
-            }
-            _ => {}
-        }
         if self.broken == Broken::CondemnsAndRemoves && name.starts_with("gc/") {
             // Before anybody can read the record.
             for pack in named_by(site, &body) {

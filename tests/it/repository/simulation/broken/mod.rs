@@ -27,16 +27,10 @@ pub(super) enum Broken {
     RefersToCondemned,
     /// A lease is there before the log of prunes is read.
     LeasesAfterReading,
-    /// A backup is forgotten by a tomb, its manifest goes later.
-    ForgetsWithoutTomb,
     /// A prune asks who is working: neither sessions nor pins are seen.
     SeesNoLeases,
     /// It waits for sessions that do not know its record.
     WaitsForNobody,
-    /// What sessions have pinned is needed.
-    SeesNoPins,
-    /// So is what they had pinned when they have ended lately.
-    SeesNoPinsOfEnded,
     /// Condemned packs that are needed after all stay.
     RemovesWhatIsNeeded,
     /// A prune condemns, and another one removes, after asking.
@@ -87,8 +81,8 @@ impl Tampering {
     }
 
     /// What is shown of a listing.
-    pub(super) fn shown(&self, site: &Site, prefix: &str, listing: Listing) -> Listing {
-        let shown = self.altered(site, prefix, listing);
+    pub(super) fn shown(&self, prefix: &str, listing: Listing) -> Listing {
+        let shown = self.altered(prefix, listing);
         self.seen.lock().unwrap().listed = prefix.to_owned();
         shown
     }
