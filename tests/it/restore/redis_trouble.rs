@@ -127,7 +127,7 @@ async fn a_server_in_a_container_that_calls_the_directory_otherwise_is_seen() {
         fs::create_dir(path).expect("made");
     }
     // As a container has it: a mount of its own, at a path that is nothing on the outside.
-    let script = "mount --bind volume inside && cd inside && exec redis-server --port 0 --save ''";
+    let script = "mount --bind volume inside && cd inside && exec redis-server --port 0 --unixsocket ../socket --save ''";
     let child = Command::new("unshare")
         .args(["--user", "--map-root-user", "--mount", "setpriv"])
         .args(["--pdeathsig", "KILL", "sh", "-c", script])

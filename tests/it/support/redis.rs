@@ -159,6 +159,10 @@ impl Server {
 
     /// Calls many commands at once, whatever they answer.
     pub(crate) fn pipe(&self, commands: &redis::Pipeline) {
+        // The client takes no commands at all for a mistake.
+        if commands.is_empty() {
+            return;
+        }
         let mut connection = self.connect();
         let packed = commands.get_packed_pipeline();
         let answers = connection.req_packed_commands(&packed, 0, commands.cmd_iter().count());
