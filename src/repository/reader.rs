@@ -2,6 +2,7 @@
 //! against its content, before a caller sees it. Memory is bounded by what is on its way, not by what is
 //! asked for.
 
+mod climb;
 pub(crate) mod compare;
 pub(crate) mod content;
 pub(crate) mod deltas;

@@ -5,7 +5,7 @@ use crate::model::ids::BlobId;
 use crate::repository::format::blob::BlobKind;
 use crate::repository::format::pack::Delta;
 use crate::repository::reach::{Children, children};
-use crate::repository::reader::deltas::DeltaRead;
+use crate::repository::reader::deltas::{Carried, DeltaRead};
 use crate::repository::reader::fetch::{DeltaSink, Sinks};
 use crate::repository::writer::blobs::BlobWriter;
 use crate::repository::{BlobSink, Progress, Reader, RepositoryError};
@@ -112,7 +112,7 @@ impl Transfer {
             blobs: sink,
             deltas: Some(deltas),
         };
-        let read = reader.read_into(ids, sinks).await;
+        let read = reader.read_into(ids, sinks, &mut Carried::default()).await;
         match lock(&self.failed).take() {
             Some(error) => Err(error),
             None => read,

@@ -4,6 +4,7 @@
 use crate::model::ids::BlobId;
 use crate::model::tree::Content;
 use crate::repository::RepositoryError;
+use crate::repository::reader::deltas::Carried;
 use crate::repository::reader::{BlobSink, Reader};
 use bytes::Bytes;
 use std::{
@@ -31,6 +32,7 @@ pub struct ContentsReader {
     lists: VecDeque<(usize, BlobId)>,
     blobs: VecDeque<(usize, BlobId)>,
     ahead: Option<JoinHandle<Result<VecDeque<Part>, RepositoryError>>>,
+    carried: Arc<tokio::sync::Mutex<Carried>>,
 }
 
 /// The number of a file, from 0, and its next bytes; or why a part of it can not be read. What comes after such a part
@@ -55,6 +57,7 @@ impl Reader {
             lists: VecDeque::new(),
             blobs: VecDeque::new(),
             ahead: None,
+            carried: Arc::default(),
         }
     }
 }
@@ -128,10 +131,10 @@ impl ContentsReader {
         if window.is_empty() {
             return None;
         }
-        let reader = self.reader.clone();
-        Some(tokio::spawn(
-            async move { read_window(&reader, window).await },
-        ))
+        let (reader, carried) = (self.reader.clone(), self.carried.clone());
+        Some(tokio::spawn(async move {
+            read_window(&reader, window, &mut *carried.lock().await).await
+        }))
     }
 }
 
@@ -146,6 +149,7 @@ impl Drop for ContentsReader {
 async fn read_window(
     reader: &Reader,
     window: VecDeque<(usize, Result<BlobId, RepositoryError>)>,
+    carried: &mut Carried,
 ) -> Result<VecDeque<Part>, RepositoryError> {
     type Read = HashMap<BlobId, Result<Bytes, RepositoryError>>;
     let read: Arc<Mutex<Read>> = Arc::default();
@@ -160,7 +164,8 @@ async fn read_window(
         Ok(())
     });
     let ids = window.iter().filter_map(|(_, id)| id.as_ref().ok());
-    reader.read_blobs(ids.copied().collect(), sink).await?;
+    let ids = ids.copied().collect();
+    reader.read_on(ids, sink, carried).await?;
     let read = read.lock().unwrap_or_else(PoisonError::into_inner);
     let of = |id: BlobId| match read.get(&id) {
         Some(content) => content.clone(),

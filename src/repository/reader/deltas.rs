@@ -1,28 +1,21 @@
-//! Reads delta frames: with all that they stand on, in few requests, and decoded from the bottom up. A base is
-//! held against its id like any other blob, and dropped when nothing more stands on it.
+//! Reads delta frames: with all that they stand on, in few requests, ladder by ladder (`ladder.rs`, `climb.rs`). A frame
+//! that many stand on is read once and decoded once, as far as they are asked for in the order of the file.
 
 use crate::model::ids::BlobId;
-use crate::repository::format::FormatError;
-use crate::repository::format::blob::blob_id;
-use crate::repository::format::key::Keys;
-use crate::repository::format::pack::{Frame, PackKey, decode_frame, unseal_frame};
-use crate::repository::index::{Index, IndexedPack};
+use crate::repository::format::pack::{Frame, PackKey};
 use crate::repository::reader::Reader;
+use crate::repository::reader::climb::{Climb, Plain};
 use crate::repository::reader::fetch::{
-    AT_ONCE, DECODER, Piece, Sinks, WantedBlob, WantedFrame, coalesce, refused,
+    AT_ONCE, Piece, Sinks, WantedBlob, WantedFrame, coalesce, refused,
 };
-use crate::repository::reader::ladder::{Bad, Ladder, Rung, WantedDelta};
+use crate::repository::reader::ladder::{Bad, Held, Ladder, WantedDelta};
 use crate::repository::{RepositoryError, layout, pipeline};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use std::{
-    collections::{BTreeMap, HashMap},
-    io,
-    sync::Arc,
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::{Arc, Mutex},
 };
-
-/// Delta frames are read in batches of about so much: what they stand on is decoded once for all of a batch.
-const BATCH_BYTES: u64 = 8 << 20;
 
 /// A delta frame that was read: for those who can use it as it is.
 pub(crate) struct DeltaRead<'a> {
@@ -37,82 +30,129 @@ pub(crate) struct DeltaRead<'a> {
     pub(crate) wanted: &'a [WantedBlob],
 }
 
-/// Puts frames together that are read at once.
-pub(crate) fn batches(deltas: Vec<WantedDelta>) -> Vec<Vec<WantedDelta>> {
-    let mut batches: Vec<Vec<WantedDelta>> = Vec::new();
-    let mut len_bytes = 0;
-    for delta in deltas {
-        let len = u64::from(delta.wanted.frame.plain_len);
-        match batches.last_mut() {
-            Some(batch) if len_bytes + len <= BATCH_BYTES => {
-                batch.push(delta);
-                len_bytes += len;
-            }
-            _ => {
-                batches.push(vec![delta]);
-                len_bytes = len;
-            }
-        }
-    }
-    batches
+/// What was decoded for the last frames of one reading, for one that goes on where it ended.
+#[derive(Default)]
+pub(crate) struct Carried {
+    held: Held,
+    plain: HashMap<BlobId, Plain>,
 }
 
+/// What a ladder needs of the store: the bytes of its frames, by number, and frames that it did not give.
+type Fetched = (HashMap<u32, Bytes>, Bad);
+
 impl Reader {
-    /// Blobs parted by how deep their frames are, so that what stands on others comes after them.
+    /// Blobs parted by how deep their frames are, so that what stands on others comes after them; in the order in which
+    /// they lie in packs, which is that of a file, nearly.
     pub(crate) fn by_depth(&self, ids: Vec<BlobId>) -> Vec<Vec<BlobId>> {
         if !self.0.index.has_deltas() {
             return vec![ids];
         }
-        let mut levels: BTreeMap<u8, Vec<BlobId>> = BTreeMap::new();
+        let mut levels: BTreeMap<u8, Vec<(u32, u32, BlobId)>> = BTreeMap::new();
         for id in ids {
-            let places = self.0.index.places(&id);
-            let depth = places.iter().map(|place| place.frame.depth).min();
-            let depth = depth.unwrap_or(0);
-            levels.entry(depth).or_default().push(id);
+            let places = self.0.index.places(&id).into_iter();
+            let place = places.min_by_key(|place| place.frame.depth);
+            let (depth, at) = place.map_or((0, (0, 0)), |place| {
+                (place.frame.depth, (place.number, place.offset))
+            });
+            levels.entry(depth).or_default().push((at.0, at.1, id));
         }
-        levels.into_values().collect()
+        let in_order = |mut level: Vec<(u32, u32, BlobId)>| {
+            level.sort_unstable();
+            level.into_iter().map(|(.., id)| id).collect()
+        };
+        levels.into_values().map(in_order).collect()
     }
 
-    /// Reads one batch. Returns the blobs that can not be read.
-    pub(super) async fn read_batch(
+    /// Reads delta frames in this order, ladder by ladder, while the next one is on its way. Returns the blobs that can
+    /// not be read.
+    pub(super) async fn read_deltas(
         &self,
-        batch: Vec<WantedDelta>,
-        sinks: Sinks,
+        deltas: Vec<WantedDelta>,
+        (sinks, carried): (&Sinks, &mut Carried),
+    ) -> Result<Vec<(BlobId, RepositoryError)>, RepositoryError> {
+        let (mut failed, mut again) = (Vec::new(), VecDeque::new());
+        let mut bad = Bad::new();
+        let mut left = VecDeque::from(deltas);
+        let mut ladder = Ladder::next(&self.0.index, &mut left, (&bad, &carried.held));
+        let (mut sealed, found) = self.fetch(&ladder).await;
+        bad.extend(found);
+        while !ladder.is_empty() {
+            let next = Ladder::next(&self.0.index, &mut left, (&bad, &ladder.tail));
+            failed.append(&mut ladder.hopeless);
+            let held = std::mem::take(&mut carried.held);
+            carried
+                .plain
+                .retain(|id, _| held.contains_key(id) && ladder.uses.contains_key(id));
+            let climb = self.climb((&ladder, &mut bad), sealed, (sinks, carried));
+            carried.held.clone_from(&ladder.tail);
+            let climbing = pipeline::on_pool(move || climb.up(ladder));
+            let (climbed, (next_sealed, found)) = tokio::join!(climbing, self.fetch(&next));
+            let climbed = climbed.map_err(refused)?;
+            bad.extend(found);
+            merge(&mut bad, climbed.bad);
+            failed.extend(climbed.failed);
+            again.extend(climbed.again);
+            carried.plain = climbed.plain;
+            carried.held.retain(|id, _| carried.plain.contains_key(id));
+            (ladder, sealed) = (next, next_sealed);
+        }
+        failed.extend(self.read_again(again, bad, sinks).await?);
+        Ok(failed)
+    }
+
+    /// Reads what could not be read at once, slowly: each base is held against its id. Each round leaves out more of
+    /// what is bad, until there is another way or none.
+    async fn read_again(
+        &self,
+        mut left: VecDeque<WantedDelta>,
+        mut bad: Bad,
+        sinks: &Sinks,
     ) -> Result<Vec<(BlobId, RepositoryError)>, RepositoryError> {
         let mut failed = Vec::new();
-        let mut bad = Bad::new();
-        let mut left = batch;
         while !left.is_empty() {
-            let mut ladder = Ladder::of(&self.0.index, left, &bad);
-            let rest = std::mem::take(&mut ladder.left);
-            failed.extend(ladder.hopeless.iter().cloned());
-            let sealed = self.fetch(&ladder, &mut bad).await;
-            let climb = Climb {
-                keys: self.0.repository.keys().clone(),
-                pack_keys: self.keys_of(&ladder, &mut bad),
-                index: self.0.index.clone(),
+            let mut ladder = Ladder::next(&self.0.index, &mut left, (&bad, &Held::new()));
+            failed.append(&mut ladder.hopeless);
+            let (sealed, found) = self.fetch(&ladder).await;
+            bad.extend(found);
+            let mut climb = self.climb(
+                (&ladder, &mut bad),
                 sealed,
-                plain: HashMap::new(),
-                sinks: sinks.clone(),
-                failed: Vec::new(),
-                bad: Bad::new(),
-            };
+                (sinks, &mut Carried::default()),
+            );
+            climb.are_bases_checked = true;
             let climbed = pipeline::on_pool(move || climb.up(ladder)).await;
-            let (more, found_bad, again) = climbed.map_err(refused)?;
-            failed.extend(more);
-            // Each round leaves out more of what is bad, until there is another way or none.
-            for (number, error) in found_bad {
-                // Why it was not fetched says more than that it is not there.
-                bad.entry(number).or_insert(error);
-            }
-            left = rest;
-            left.extend(again);
+            let climbed = climbed.map_err(refused)?;
+            merge(&mut bad, climbed.bad);
+            failed.extend(climbed.failed);
+            left.extend(climbed.again);
         }
         Ok(failed)
     }
 
-    /// The bytes of all rungs that the store gives, by number.
-    async fn fetch(&self, ladder: &Ladder, bad: &mut Bad) -> HashMap<u32, Bytes> {
+    fn climb(
+        &self,
+        (ladder, bad): (&Ladder, &mut Bad),
+        sealed: HashMap<u32, Bytes>,
+        (sinks, carried): (&Sinks, &mut Carried),
+    ) -> Climb {
+        Climb {
+            keys: self.0.repository.keys().clone(),
+            pack_keys: self.keys_of(ladder, bad),
+            index: self.0.index.clone(),
+            sealed,
+            plain: std::mem::take(&mut carried.plain),
+            sinks: sinks.clone(),
+            spare: Mutex::default(),
+            are_bases_checked: false,
+            failed: Vec::new(),
+            again: Vec::new(),
+            bad: Bad::new(),
+        }
+    }
+
+    /// The bytes of all rungs that the store gives.
+    async fn fetch(&self, ladder: &Ladder) -> Fetched {
+        let mut bad = Bad::new();
         let mut packs: BTreeMap<u32, BTreeMap<u32, WantedFrame>> = BTreeMap::new();
         let mut numbers = HashMap::new();
         for ((_, number), rung) in &ladder.rungs {
@@ -147,7 +187,7 @@ impl Reader {
                 }
             }
         }
-        sealed
+        (sealed, bad)
     }
 
     pub(super) async fn piece_bytes(&self, piece: &Piece) -> Result<Bytes, RepositoryError> {
@@ -173,189 +213,9 @@ impl Reader {
     }
 }
 
-/// The way up a ladder: one depth after the other, the frames of one depth on all threads of the pool.
-struct Climb {
-    keys: Arc<Keys>,
-    pack_keys: HashMap<u32, Arc<PackKey>>,
-    index: Arc<Index>,
-    sealed: HashMap<u32, Bytes>,
-    /// Bases that something above stands on.
-    plain: HashMap<BlobId, Vec<u8>>,
-    sinks: Sinks,
-    failed: Vec<(BlobId, RepositoryError)>,
-    bad: Bad,
-}
-
-type Climbed = (Vec<(BlobId, RepositoryError)>, Bad, Vec<WantedDelta>);
-
-/// What became of a frame.
-enum Step {
-    /// It was decoded, and what was asked for was passed on.
-    Done {
-        /// Blobs that others stand on.
-        kept: Vec<(BlobId, Vec<u8>)>,
-        /// Blobs that have other content than they should.
-        failed: Vec<(BlobId, RepositoryError)>,
-    },
-    /// It can not be read, or was not fetched.
-    Bad(RepositoryError),
-    /// A base can not be read.
-    Stuck,
-}
-
-impl Climb {
-    fn up(mut self, ladder: Ladder) -> io::Result<Climbed> {
-        let Ladder {
-            mut rungs,
-            mut uses,
-            ..
-        } = ladder;
-        let mut again = Vec::new();
-        while let Some(((depth, _), _)) = rungs.first_key_value() {
-            let above = rungs.split_off(&(depth.saturating_add(1), 0));
-            let level: Vec<((u8, u32), Rung)> =
-                std::mem::replace(&mut rungs, above).into_iter().collect();
-            let steps = pipeline::map_in_order(level, |((_, number), rung)| {
-                let step = self.step(number, &rung);
-                (number, rung, step)
-            });
-            for (number, rung, step) in steps {
-                self.let_go(&rung.frame, &mut uses);
-                match step? {
-                    Step::Done { kept, failed } => {
-                        self.plain.extend(kept);
-                        self.failed.extend(failed);
-                        continue;
-                    }
-                    Step::Bad(error) => drop(self.bad.insert(number, error)),
-                    Step::Stuck => {}
-                }
-                if !rung.wanted.is_empty() {
-                    again.push(WantedDelta {
-                        pack: rung.pack,
-                        number,
-                        wanted: WantedFrame {
-                            frame: rung.frame,
-                            blobs: rung.wanted,
-                        },
-                    });
-                }
-            }
-        }
-        Ok((self.failed, self.bad, again))
+/// Why a frame was not fetched says more than that it is not there.
+fn merge(bad: &mut Bad, more: Bad) {
+    for (number, error) in more {
+        bad.entry(number).or_insert(error);
     }
-
-    /// Drops the bases of a frame on which nothing more stands.
-    fn let_go(&mut self, frame: &Frame, uses: &mut HashMap<BlobId, u32>) {
-        for base in &frame.bases {
-            if let Some(left) = uses.get_mut(base) {
-                *left -= 1;
-                if *left == 0 {
-                    self.plain.remove(base);
-                }
-            }
-        }
-    }
-
-    /// The plaintext of the bases of a frame, if all were read.
-    fn prefix(&self, frame: &Frame) -> Option<Vec<u8>> {
-        let bases = frame.bases.iter().map(|base| self.plain.get(base));
-        let bases: Vec<&[u8]> = bases
-            .map(|base| base.map(Vec::as_slice))
-            .collect::<Option<_>>()?;
-        Some(bases.concat())
-    }
-
-    /// Decodes one frame and passes its blobs on.
-    fn step(&self, number: u32, rung: &Rung) -> io::Result<Step> {
-        // A rung is there for a blob.
-        let id = rung.kept.iter().chain(&rung.wanted).next();
-        let id = id.map_or(BlobId([0; 32]), |(id, ..)| *id);
-        let bad = |cause| Ok(Step::Bad(damaged(id, self.pack(rung), cause)));
-        let (Some(sealed), Some(key)) = (self.sealed.get(&number), self.pack_keys.get(&rung.pack))
-        else {
-            return bad(FormatError::Truncated("pack"));
-        };
-        let Some(prefix) = self.prefix(&rung.frame) else {
-            return Ok(Step::Stuck);
-        };
-        let mut sealed = sealed.to_vec();
-        DECODER.with_borrow_mut(|decoder| {
-            let opened = unseal_frame(key, &rung.frame, &mut sealed).and_then(|stored| {
-                let plain = decode_frame(&rung.frame, stored, &prefix, decoder)?;
-                Ok((stored, plain))
-            });
-            let (stored, plain) = match opened {
-                Ok(opened) => opened,
-                Err(cause) => return bad(cause),
-            };
-            let mut kept = Vec::with_capacity(rung.kept.len());
-            for blob in &rung.kept {
-                match self.checked(rung, blob, plain) {
-                    Ok(content) => kept.push((blob.0, content.to_vec())),
-                    Err(error) => return Ok(Step::Bad(error)),
-                }
-            }
-            let failed = self.pass_on(rung, (stored, &prefix), plain)?;
-            Ok(Step::Done { kept, failed })
-        })
-    }
-
-    /// Passes on what was asked for. Returns the blobs that have other content.
-    fn pass_on(
-        &self,
-        rung: &Rung,
-        (stored, prefix): (&[u8], &[u8]),
-        plain: &[u8],
-    ) -> io::Result<Vec<(BlobId, RepositoryError)>> {
-        let mut failed = Vec::new();
-        let mut whole = Vec::with_capacity(rung.wanted.len());
-        for blob in &rung.wanted {
-            match self.checked(rung, blob, plain) {
-                Ok(content) => whole.push((blob, content)),
-                Err(error) => failed.push((blob.0, error)),
-            }
-        }
-        match &self.sinks.deltas {
-            Some(sink) if !whole.is_empty() && whole.len() == rung.wanted.len() => {
-                sink(&DeltaRead {
-                    frame: &rung.frame,
-                    stored,
-                    prefix,
-                    plain,
-                    wanted: &rung.wanted,
-                })?;
-            }
-            _ => {
-                for (blob, content) in whole {
-                    (self.sinks.blobs)(&blob.0, Ok(content))?;
-                }
-            }
-        }
-        Ok(failed)
-    }
-
-    /// The content of a blob, if it is the one that was asked for.
-    fn checked<'a>(
-        &self,
-        rung: &Rung,
-        (id, offset, len): &WantedBlob,
-        plain: &'a [u8],
-    ) -> Result<&'a [u8], RepositoryError> {
-        let pack = self.pack(rung);
-        let kind = pack.header.kind;
-        plain
-            .get(*offset as usize..*offset as usize + *len as usize)
-            .filter(|content| blob_id(self.keys.keyring(), kind, content) == *id)
-            .ok_or_else(|| damaged(*id, pack, FormatError::Authentication("blob")))
-    }
-
-    fn pack(&self, rung: &Rung) -> &IndexedPack {
-        &self.index.packs[rung.pack as usize]
-    }
-}
-
-fn damaged(id: BlobId, pack: &IndexedPack, cause: FormatError) -> RepositoryError {
-    let pack = pack.name;
-    RepositoryError::BlobDamaged { id, pack, cause }
 }

@@ -7,7 +7,7 @@ use crate::repository::format::blob::{BlobKind, blob_id};
 use crate::repository::format::key::Keys;
 use crate::repository::format::pack::{Encoding, Frame, FrameDecoder, PackKey, open_frame};
 use crate::repository::index::Location;
-use crate::repository::reader::deltas::{DeltaRead, batches};
+use crate::repository::reader::deltas::{Carried, DeltaRead};
 use crate::repository::reader::ladder::WantedDelta;
 use crate::repository::reader::{BlobSink, Reader};
 use crate::repository::{RepositoryError, layout, pipeline};
@@ -53,12 +53,6 @@ pub(crate) struct Sinks {
     pub(crate) deltas: Option<DeltaSink>,
 }
 
-/// What is read at once.
-enum Job {
-    Piece(Piece),
-    Batch(Vec<WantedDelta>),
-}
-
 /// What is to be read.
 #[derive(Default)]
 struct Wanted {
@@ -68,29 +62,42 @@ struct Wanted {
 
 impl Reader {
     /// Reads each of `ids` once, however often it is named, and passes it to `sink`, in an order that
-    /// suits the packs. A blob that can not be read is told to the sink too; the others go on.
+    /// suits the packs. A blob that can not be read is told to the sink too; the others go on. Deltas are read fastest
+    /// in the order in which they lie in a file.
     pub async fn read_blobs(
         &self,
         ids: Vec<BlobId>,
         sink: BlobSink,
+    ) -> Result<(), RepositoryError> {
+        self.read_on(ids, sink, &mut Carried::default()).await
+    }
+
+    /// As [`Self::read_blobs`], for who reads one part of a file after another: `carried` goes from each to the next.
+    pub(crate) async fn read_on(
+        &self,
+        ids: Vec<BlobId>,
+        sink: BlobSink,
+        carried: &mut Carried,
     ) -> Result<(), RepositoryError> {
         let deltas = None;
         let sinks = Sinks {
             blobs: sink,
             deltas,
         };
-        self.read_into(ids, sinks).await
+        self.read_into(ids, sinks, carried).await
     }
 
-    /// As [`Self::read_blobs`], for sinks that can use delta frames.
+    /// As [`Self::read_on`], for sinks that can use delta frames.
     pub(crate) async fn read_into(
         &self,
         ids: Vec<BlobId>,
         sinks: Sinks,
+        carried: &mut Carried,
     ) -> Result<(), RepositoryError> {
         let mut failed = Vec::new();
         let wanted = self.plan(ids, 0, &mut failed);
-        self.read_wanted(wanted, &sinks, &mut failed).await?;
+        self.read_wanted(wanted, (&sinks, carried), &mut failed)
+            .await?;
         // What is damaged in one pack may be whole in another.
         let mut attempt = 1;
         while !failed.is_empty() {
@@ -104,7 +111,8 @@ impl Reader {
             }
             failed = Vec::new();
             let wanted = self.plan(again, attempt, &mut failed);
-            self.read_wanted(wanted, &sinks, &mut failed).await?;
+            self.read_wanted(wanted, (&sinks, carried), &mut failed)
+                .await?;
             attempt += 1;
         }
         Ok(())
@@ -188,30 +196,24 @@ impl Reader {
     async fn read_wanted(
         &self,
         wanted: Wanted,
-        sinks: &Sinks,
+        (sinks, carried): (&Sinks, &mut Carried),
         failed: &mut Vec<(BlobId, RepositoryError)>,
     ) -> Result<(), RepositoryError> {
-        let pieces = wanted.pieces.into_iter().map(Job::Piece);
-        let batches = batches(wanted.deltas).into_iter();
-        let jobs: Vec<Job> = pieces.chain(batches.map(Job::Batch)).collect();
-        let mut reading = stream::iter(jobs)
-            .map(|job| self.read_job(job, sinks.clone()))
-            .buffer_unordered(AT_ONCE);
-        while let Some(read) = reading.next().await {
-            failed.extend(read?);
-        }
+        let pieces = async {
+            let mut failed = Vec::new();
+            let mut reading = stream::iter(wanted.pieces)
+                .map(|piece| self.read_piece(piece, sinks.blobs.clone()))
+                .buffer_unordered(AT_ONCE);
+            while let Some(read) = reading.next().await {
+                failed.extend(read?);
+            }
+            Ok::<_, RepositoryError>(failed)
+        };
+        let deltas = self.read_deltas(wanted.deltas, (sinks, carried));
+        let (of_pieces, of_deltas) = tokio::try_join!(pieces, deltas)?;
+        failed.extend(of_pieces);
+        failed.extend(of_deltas);
         Ok(())
-    }
-
-    async fn read_job(
-        &self,
-        job: Job,
-        sinks: Sinks,
-    ) -> Result<Vec<(BlobId, RepositoryError)>, RepositoryError> {
-        match job {
-            Job::Piece(piece) => self.read_piece(piece, sinks.blobs).await,
-            Job::Batch(batch) => self.read_batch(batch, sinks).await,
-        }
     }
 
     async fn read_piece(

@@ -8,12 +8,17 @@ use crate::repository::format::FormatError;
 use crate::repository::format::pack::{FRAME_MAX_BYTES, Frame};
 use crate::repository::index::{Index, Location};
 use crate::repository::reader::fetch::{WantedBlob, WantedFrame};
-use std::collections::{BTreeMap, HashMap, btree_map::Entry};
+use std::collections::{BTreeMap, HashMap, VecDeque, btree_map::Entry};
 
 /// What the frames decode to that have to be decoded for one, itself included.
 const LADDER_MAX_BYTES: u64 = 256 << 20;
 /// What the frames of a ladder for many decode to: more wanted frames come into the next one.
 const TOGETHER_MAX_BYTES: u64 = 96 << 20;
+/// What is wanted of a ladder: what it stands on is decoded once for all of it.
+const WANTED_MAX_BYTES: u64 = 8 << 20;
+/// The bases of the last wanted frames, of so much, are kept for the next ladder: it goes on where this one ends, and
+/// stands on much that this one stands on.
+const TAIL_BYTES: u64 = 3 << 20;
 
 /// A wanted delta frame, and where it is.
 pub(crate) struct WantedDelta {
@@ -40,27 +45,36 @@ pub(crate) struct Ladder {
     pub(crate) rungs: BTreeMap<(u8, u32), Rung>,
     /// How many frames stand on each blob.
     pub(crate) uses: HashMap<BlobId, u32>,
+    /// Bases that are to be at hand when this ladder is done.
+    pub(crate) tail: Held,
     /// Blobs that can not be read, and why.
     pub(crate) hopeless: Vec<(BlobId, RepositoryError)>,
-    /// What is for another ladder.
-    pub(crate) left: Vec<WantedDelta>,
     len_bytes: u64,
+    wanted_bytes: u64,
+    /// The bases of each of the last wanted frames, and its length.
+    last: VecDeque<(u64, Held)>,
 }
 
 /// Frames that can not be read, by number.
 pub(crate) type Bad = HashMap<u32, RepositoryError>;
 
+/// Bases whose plaintext is at hand.
+pub(crate) type Held = HashMap<BlobId, Base>;
+
 impl Ladder {
-    /// A ladder for the first of `deltas`, and for as many more as may be decoded together; without frames that are
-    /// known to be bad.
-    pub(crate) fn of(index: &Index, deltas: Vec<WantedDelta>, bad: &Bad) -> Self {
+    /// A ladder for the first of `left`, and for as many more as may be decoded together; they are taken out. Without
+    /// frames that are known to be bad; what stands on `held` needs not be decoded for that.
+    pub(crate) fn next(
+        index: &Index,
+        left: &mut VecDeque<WantedDelta>,
+        (bad, held): (&Bad, &Held),
+    ) -> Self {
         let mut ladder = Self::default();
-        let mut deltas = deltas.into_iter();
-        while let Some(delta) = deltas.next() {
-            match Finding::of(index, &delta, bad) {
-                Ok(found) if ladder.has_room_for(&found) => ladder.take(found, delta),
+        while let Some(delta) = left.pop_front() {
+            match Finding::of(index, &delta, (bad, held)) {
+                Ok(found) if ladder.has_room_for(&found, &delta) => ladder.take(found, delta),
                 Ok(_) => {
-                    ladder.left = std::iter::once(delta).chain(deltas).collect();
+                    left.push_front(delta);
                     break;
                 }
                 Err(error) => {
@@ -71,22 +85,42 @@ impl Ladder {
                 }
             }
         }
-        for rung in ladder.rungs.values() {
-            for base in &rung.frame.bases {
-                *ladder.uses.entry(*base).or_default() += 1;
-            }
+        ladder.tail = ladder.last.drain(..).flat_map(|(_, bases)| bases).collect();
+        let bases = ladder.rungs.values().flat_map(|rung| &rung.frame.bases);
+        for base in bases.chain(ladder.tail.keys()) {
+            *ladder.uses.entry(*base).or_default() += 1;
         }
         ladder
     }
 
-    fn has_room_for(&self, found: &Finding<'_>) -> bool {
+    /// Whether nothing is wanted of it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rungs.is_empty() && self.hopeless.is_empty()
+    }
+
+    fn has_room_for(&self, found: &Finding<'_>, delta: &WantedDelta) -> bool {
         let fresh = found.rungs.iter();
         let fresh = fresh.filter(|(key, _)| !self.rungs.contains_key(key));
         let fresh: u64 = fresh.map(|(_, rung)| u64::from(rung.frame.plain_len)).sum();
-        self.rungs.is_empty() || self.len_bytes + fresh <= TOGETHER_MAX_BYTES
+        let wanted = u64::from(delta.wanted.frame.plain_len);
+        self.rungs.is_empty()
+            || self.len_bytes + fresh <= TOGETHER_MAX_BYTES
+                && self.wanted_bytes + wanted <= WANTED_MAX_BYTES
     }
 
     fn take(&mut self, found: Finding<'_>, delta: WantedDelta) {
+        let wanted = u64::from(delta.wanted.frame.plain_len);
+        self.wanted_bytes += wanted;
+        let bases = found.found.iter();
+        let bases = bases.filter_map(|(id, (_, base))| Some((*id, *base.as_ref().ok()?)));
+        self.last.push_back((wanted, bases.collect()));
+        let mut tail: u64 = self.last.iter().map(|(len, _)| len).sum();
+        while let Some((len, _)) = self.last.front()
+            && tail - len >= TAIL_BYTES
+        {
+            tail -= len;
+            self.last.pop_front();
+        }
         for (key, rung) in found.rungs {
             match self.rungs.entry(key) {
                 Entry::Vacant(place) => {
@@ -112,6 +146,7 @@ impl Ladder {
 struct Finding<'a> {
     index: &'a Index,
     bad: &'a Bad,
+    held: &'a Held,
     rungs: BTreeMap<(u8, u32), Rung>,
     /// Where bases were looked for: in frames of less than this depth, and what was found.
     found: HashMap<BlobId, (u8, Result<Base, RepositoryError>)>,
@@ -120,19 +155,24 @@ struct Finding<'a> {
 
 /// A base that can be read: how deep its frame is, and how long it is there.
 #[derive(Clone, Copy)]
-struct Base {
+pub(crate) struct Base {
     depth: u8,
     len: u32,
 }
 
 impl<'a> Finding<'a> {
-    fn of(index: &'a Index, delta: &WantedDelta, bad: &'a Bad) -> Result<Self, RepositoryError> {
+    fn of(
+        index: &'a Index,
+        delta: &WantedDelta,
+        (bad, held): (&'a Bad, &'a Held),
+    ) -> Result<Self, RepositoryError> {
         if let Some(error) = bad.get(&delta.number) {
             return Err(error.clone());
         }
         let mut finding = Self {
             index,
             bad,
+            held,
             rungs: BTreeMap::new(),
             found: HashMap::new(),
             len_bytes: 0,
@@ -176,7 +216,11 @@ impl<'a> Finding<'a> {
             Some((tried, Err(error))) if *tried >= below => return Err(error.clone()),
             _ => {}
         }
-        let found = self.find(base, below);
+        let held = self.held.get(base).filter(|held| held.depth < below);
+        let found = match held {
+            Some(held) => Ok(*held),
+            None => self.find(base, below),
+        };
         self.found.insert(*base, (below, found.clone()));
         found
     }

@@ -5,6 +5,7 @@
 use crate::model::ids::BlobId;
 use crate::model::tree::{Content, NodeKind, Previous as _};
 use crate::repository::pipeline::{self, Asker};
+use crate::repository::reader::deltas::Carried;
 use crate::repository::writer::against::{BaseReader, Bases};
 use crate::repository::writer::previous::{Listed, PreviousVersion};
 use crate::repository::{BlobSink, ListedBackup, ParentTree, Reader};
@@ -49,9 +50,10 @@ impl Versions {
             async move { listed(&reader, part).await }
         });
         let of_bases = reader.clone();
+        let carried: Arc<tokio::sync::Mutex<Carried>> = Arc::default();
         let bases = pipeline::asker(move |ids: Vec<BlobId>| {
-            let reader = of_bases.clone();
-            async move { read(&reader, ids).await }
+            let (reader, carried) = (of_bases.clone(), carried.clone());
+            async move { read(&reader, ids, &mut *carried.lock().await).await }
         });
         Self {
             tree,
@@ -101,7 +103,7 @@ async fn listed(reader: &Reader, part: Part) -> Vec<Listed> {
     blobs.into_iter().map_while(with_length).collect()
 }
 
-async fn read(reader: &Reader, ids: Vec<BlobId>) -> Bases {
+async fn read(reader: &Reader, ids: Vec<BlobId>, carried: &mut Carried) -> Bases {
     let bases: Arc<Mutex<Bases>> = Arc::default();
     let into = bases.clone();
     let sink: BlobSink = Arc::new(move |id, content| {
@@ -112,7 +114,7 @@ async fn read(reader: &Reader, ids: Vec<BlobId>) -> Bases {
         Ok(())
     });
     // A base that can not be read is none.
-    let _ = reader.read_blobs(ids, sink).await;
+    let _ = reader.read_on(ids, sink, carried).await;
     let mut bases = bases.lock().unwrap_or_else(PoisonError::into_inner);
     std::mem::take(&mut *bases)
 }

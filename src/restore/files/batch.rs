@@ -71,6 +71,8 @@ struct Wanted {
 #[derive(Default)]
 pub(crate) struct Batch {
     wanted: BTreeMap<BlobId, Wanted>,
+    /// What is wanted, in the order of the files: those who lie beside one another are read together.
+    order: Vec<BlobId>,
     uses: usize,
     open: usize,
 }
@@ -84,7 +86,11 @@ impl Batch {
     pub(crate) fn add(&mut self, job: &Arc<Job>, blobs: &[(BlobId, u64)], mut offset: u64) -> u64 {
         for (id, len) in blobs {
             job.waiting.fetch_add(1, Ordering::Relaxed);
-            self.wanted.entry(*id).or_default().uses.push(Use {
+            let wanted = self.wanted.entry(*id).or_insert_with(|| {
+                self.order.push(*id);
+                Wanted::default()
+            });
+            wanted.uses.push(Use {
                 job: job.clone(),
                 offset,
                 len: *len,
@@ -98,7 +104,8 @@ impl Batch {
 
     /// Reads and writes all that was added.
     pub(crate) async fn flush(&mut self, contents: &dyn Contents, shared: &Arc<Shared>) {
-        let wanted = Arc::new(mem::take(self).wanted);
+        let Self { wanted, order, .. } = mem::take(self);
+        let wanted = Arc::new(wanted);
         if wanted.is_empty() {
             return;
         }
@@ -115,8 +122,7 @@ impl Batch {
                 }
             })
         };
-        let ids = wanted.keys().copied().collect();
-        let (unread, ended) = match contents.read(ids, sink).await {
+        let (unread, ended) = match contents.read(order, sink).await {
             Ok(unread) => (unread.into_iter().collect(), None),
             Err(error) => (BTreeMap::new(), Some(error)),
         };

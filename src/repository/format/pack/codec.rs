@@ -193,6 +193,11 @@ impl FrameDecoder {
         let buffer = Vec::new();
         Self { zstd, buffer }
     }
+
+    /// What was decoded last, unless that was a raw frame; the decoder goes on with another buffer.
+    pub fn take(&mut self, spare: Vec<u8>) -> Vec<u8> {
+        std::mem::replace(&mut self.buffer, spare)
+    }
 }
 
 impl Default for FrameDecoder {
