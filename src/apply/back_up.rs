@@ -14,9 +14,20 @@ use crate::repository::{Commit, Draft, ListedBackup, Progress, Repository};
 use crate::source::Capture;
 use std::sync::{Arc, OnceLock};
 
-/// zstd's level: 1 gives nearly the ratio of 3 on text at much more speed, and the CPU is what a backup
-/// to a local disk waits for.
-pub(crate) const COMPRESSION_LEVEL: i32 = 1;
+/// zstd's level, by what a backup waits for. Files come as fast as the CPU can take them: 1 gives nearly the ratio of 3
+/// at much more speed. A dump or a snapshot comes as fast as a server makes it, which is slower than level 3 on one core.
+pub(crate) fn compression_level(method: Method) -> i32 {
+    match method {
+        Method::Dump | Method::Rdb => 3,
+        Method::Base
+        | Method::Wal
+        | Method::Aof
+        | Method::Incremental
+        | Method::Full
+        | Method::Mirror
+        | Method::Check => 1,
+    }
+}
 
 pub(crate) async fn back_up(
     step: &Step,
@@ -84,7 +95,7 @@ async fn back_up_component(
         run: hands.run(),
         plan: hands.plan_ref(),
         environment: hands.strategy().environment.clone(),
-        compression_level: COMPRESSION_LEVEL,
+        compression_level: compression_level(*method),
     };
     let failed = |cause| StepError::Repository {
         doing: "back up",
