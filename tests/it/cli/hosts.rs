@@ -50,7 +50,7 @@ impl Place {
     }
 }
 
-fn age_below(folder: &Path) {
+pub(super) fn age_below(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.is_dir() {
@@ -135,10 +135,10 @@ impl Drop for Running {
 }
 
 /// Numbers from a seed, for when to kill whom. What else happens is up to the machine.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
+    pub(super) fn below(&mut self, end: u64) -> u64 {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)

@@ -4,6 +4,7 @@ pub(crate) mod archiving;
 pub(crate) mod captured;
 pub(crate) mod ceph;
 pub(crate) mod clock;
+pub(crate) mod disk;
 pub(crate) mod facts;
 pub(crate) mod http;
 pub(crate) mod plan;

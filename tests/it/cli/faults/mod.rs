@@ -6,6 +6,8 @@ mod clock;
 mod disk;
 mod input;
 mod killed;
+mod machine;
+mod power;
 mod source;
 
 use crate::cli::{KEY, given, outcome, under};
