@@ -10,6 +10,7 @@ mod directory;
 pub(crate) mod fetch;
 pub(crate) mod ladder;
 pub(crate) mod parent;
+mod same;
 mod trees;
 pub(crate) mod versions;
 

@@ -1,5 +1,6 @@
 //! Compares two trees. Descends only where directories differ, and into a large directory only where its
-//! leaves do, so that a small change in millions of files costs a few reads. Reads no content.
+//! leaves do, so that a small change in millions of files costs a few reads. Reads content only where equal bytes may be
+//! named differently (`same.rs`).
 
 use crate::model::difference::Difference;
 use crate::model::ids::BlobId;
@@ -7,6 +8,7 @@ use crate::model::tree::{Node, NodeKind};
 use crate::repository::RepositoryError;
 use crate::repository::reader::Reader;
 use crate::repository::reader::directory::Directory;
+use crate::repository::reader::same::are_same;
 use std::cmp::Ordering;
 
 /// What differs between two trees, by path, a directory before what is in it. Both readers must be of
@@ -26,7 +28,7 @@ struct Level {
     sides: [Option<Directory>; 2],
 }
 
-/// A directory that can not be read, and why. What is in it was not compared.
+/// A directory, or a file, that can not be read, and why. What is in it was not compared.
 #[derive(Debug)]
 pub struct UnreadDirectory {
     /// Its path below the root.
@@ -72,6 +74,10 @@ impl Comparison {
                 continue;
             };
             let path = join(&level.path, pair.name());
+            let pair = match pair.named_alike(&self.readers).await {
+                Ok(pair) => pair,
+                Err(cause) => return Some(Err(UnreadDirectory { path, cause })),
+            };
             let difference = pair.difference(&path);
             if let Some(trees) = pair.trees() {
                 self.enter(path, trees).await;
@@ -141,6 +147,29 @@ async fn take(side: &mut Option<Directory>) -> Result<Option<Node>, RepositoryEr
 }
 
 impl Pair {
+    /// Files that hold equal bytes name them alike afterwards.
+    async fn named_alike(mut self, readers: &[Reader; 2]) -> Result<Self, RepositoryError> {
+        let [Some(before), Some(after)] = &mut self.0 else {
+            return Ok(self);
+        };
+        let kinds = (&before.kind, &mut after.kind);
+        if let (
+            NodeKind::File { size, content, .. },
+            NodeKind::File {
+                size: other_size,
+                content: other,
+                ..
+            },
+        ) = kinds
+            && size == other_size
+            && content != other
+            && are_same(readers, [content, other]).await?
+        {
+            other.clone_from(content);
+        }
+        Ok(self)
+    }
+
     fn name(&self) -> &[u8] {
         let some = self.0.iter().flatten().next();
         some.map_or(b"", |node| &node.name)

@@ -4,8 +4,11 @@
 use crate::repository::deltas::{
     NOW, back_up, back_up_files, days, dump, hash, is_clean, restores,
 };
-use crate::repository::given::{Files, files, memory, read_back, reopened, repository};
+use crate::repository::given::{Files, created, files, memory, read_back, reopened, repository};
 use bytes::Bytes;
+use ccb::model::difference::How;
+use ccb::repository::Comparison;
+use ccb::repository::format::config::CipherSuite;
 use ccb::repository::format::manifest::Manifest;
 use ccb::store::{Backend, Key, Listing, Put, StoreError, memory::Memory};
 use futures_util::future::BoxFuture;
@@ -103,6 +106,37 @@ async fn several_write_deltas_at_once_beside_prunes_and_all_of_it_is_whole() {
     let added = given.days[1..].iter();
     let added: u64 = added.map(|(day, _)| day.stats.stored_bytes).sum();
     assert!(added < given.days[0].1.len() as u64, "{added}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn equal_bytes_that_are_named_as_deltas_and_as_chunks_do_not_differ() {
+    let given = days(2).await;
+    let aes = (CipherSuite::Aes256Gcm, Some(&given.repository));
+    let (second, bytes) = &given.days[1];
+    let mut other = bytes.clone();
+    let last = other.len() - 9;
+    other[last] ^= 1;
+    for (bytes, differences) in [(bytes, 0), (&other, 1)] {
+        let alone = created(&memory(), aes, "alone").await;
+        let alone_manifest = back_up(&alone, 1, bytes.clone()).await;
+        assert_ne!(alone_manifest.root, second.root);
+        let readers = [&given.repository, &alone].map(|repository| repository.reader());
+        let [one, other] = futures_util::future::join_all(readers)
+            .await
+            .try_into()
+            .ok()
+            .unwrap();
+        let mut comparison = Comparison::new(
+            (one.unwrap(), second.root),
+            (other.unwrap(), alone_manifest.root),
+        );
+        let mut found = 0;
+        while let Some(next) = comparison.next().await {
+            assert_eq!(next.unwrap().how, How::Changed(vec!["content"]));
+            found += 1;
+        }
+        assert_eq!(found, differences);
+    }
 }
 
 /// A store that counts what is read of packs.
