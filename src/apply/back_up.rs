@@ -10,22 +10,25 @@ use crate::model::strategy::{Component, HookWhen, Method};
 use crate::model::tree::{Previous, RootFacts};
 use crate::plan::report::Done;
 use crate::plan::{Action, BackupRef, Step, StepId};
-use crate::repository::{Commit, Draft, ListedBackup, Progress, Repository};
+use crate::repository::{Commit, Draft, Effort, ListedBackup, Progress, Repository};
 use crate::source::Capture;
 use std::sync::{Arc, OnceLock};
 
-/// zstd's level, by what a backup waits for. Files come as fast as the CPU can take them: 1 gives nearly the ratio of 3
-/// at much more speed. A dump or a snapshot comes as fast as a server makes it, which is slower than level 3 on one core.
-pub(crate) fn compression_level(method: Method) -> i32 {
+/// How hard zstd tries, by what a backup waits for. Files come as fast as the CPU can take them. A dump or a snapshot
+/// comes as fast as a server makes it, which is slower than level 3 on one core.
+pub(crate) fn effort(method: Method) -> Effort {
     match method {
-        Method::Dump | Method::Rdb => 3,
+        Method::Dump | Method::Rdb => Effort::always(3),
         Method::Base
         | Method::Wal
         | Method::Aof
         | Method::Incremental
         | Method::Full
         | Method::Mirror
-        | Method::Check => 1,
+        | Method::Check => Effort {
+            level: 1,
+            while_waiting: 3,
+        },
     }
 }
 
@@ -95,7 +98,7 @@ async fn back_up_component(
         run: hands.run(),
         plan: hands.plan_ref(),
         environment: hands.strategy().environment.clone(),
-        compression_level: compression_level(*method),
+        effort: effort(*method),
     };
     let failed = |cause| StepError::Repository {
         doing: "back up",

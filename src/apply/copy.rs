@@ -1,6 +1,6 @@
 //! Replicates a backup to another destination.
 
-use crate::apply::back_up::{Watched, compression_level};
+use crate::apply::back_up::{Watched, effort};
 use crate::apply::error::StepError;
 use crate::apply::hands::Hands;
 use crate::apply::walk::Monitor;
@@ -24,8 +24,8 @@ pub(crate) async fn copy(
         step,
         monitor: monitor.clone(),
     });
-    let level = compression_level(listed.manifest.method);
-    let copied = repository::copy(&source, &listed, &target, level, progress).await;
+    let effort = effort(listed.manifest.method);
+    let copied = repository::copy(&source, &listed, &target, effort, progress).await;
     let manifest = copied.map_err(|cause| StepError::Repository {
         doing: "copy",
         what: format!("{} -> {to}", listed.manifest.id.short()),

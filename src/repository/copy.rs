@@ -7,7 +7,9 @@ use crate::repository::format::blob::BlobKind;
 use crate::repository::format::manifest::{Manifest, Note};
 use crate::repository::transfer::{Unreadable, transfer};
 use crate::repository::writer::blobs::BlobWriter;
-use crate::repository::{Draft, ListedBackup, Progress, Reader, Repository, RepositoryError};
+use crate::repository::{
+    Draft, Effort, ListedBackup, Progress, Reader, Repository, RepositoryError,
+};
 use std::{collections::HashSet, sync::Arc};
 
 /// Copies `backup` from one repository to another, with what was said of it for people: holds and
@@ -16,7 +18,7 @@ pub async fn copy(
     from: &Repository,
     backup: &ListedBackup,
     to: &Repository,
-    compression_level: i32,
+    effort: Effort,
     progress: Arc<dyn Progress>,
 ) -> Result<Manifest, RepositoryError> {
     if from.keyring_id() != to.keyring_id() {
@@ -39,7 +41,7 @@ pub async fn copy(
         parent: None,
         ..backup.manifest.clone()
     };
-    let draft = Draft::of(&known, compression_level);
+    let draft = Draft::of(&known, effort);
     let session = to.begin_at(draft, known.started, Vec::new()).await?;
     copy_blobs(&reader, known.root, session.blobs(), progress).await?;
     let manifest = session.commit_known(known).await?;

@@ -6,7 +6,9 @@ use crate::model::ids::{BackupId, RunId};
 use crate::repository::format::config::Operation;
 use crate::repository::format::manifest::{Manifest, Payload, Tomb, Version};
 use crate::repository::format::seal::ObjectType;
-use crate::repository::{Draft, ListedBackup, Repository, RepositoryError, Trashed, layout};
+use crate::repository::{
+    Draft, Effort, ListedBackup, Repository, RepositoryError, Trashed, layout,
+};
 use crate::store::{Key, Kind};
 
 /// Nothing is compressed by a session that stores no blob.
@@ -52,7 +54,7 @@ impl Repository {
             run,
             ..old.manifest.clone()
         };
-        let draft = Draft::of(&known, LEVEL);
+        let draft = Draft::of(&known, Effort::always(LEVEL));
         let session = self.begin_at(draft, known.started, vec![old.pin()]).await?;
         // After the pin: a prune that has emptied the trash before may have overlooked it.
         if !self.is_there(&old.key).await? {

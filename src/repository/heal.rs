@@ -10,7 +10,7 @@ use crate::repository::prune::put_record;
 use crate::repository::transfer::{Unreadable, transfer};
 use crate::repository::writer::blobs::BlobWriter;
 use crate::repository::writing::{Wanted, Writing};
-use crate::repository::{Progress, Reader, Repository, RepositoryError, layout};
+use crate::repository::{Effort, Progress, Reader, Repository, RepositoryError, layout};
 use crate::store::Kind;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -59,7 +59,7 @@ impl Repository {
             fence: &fence,
             pins: Vec::new(),
             avoid: wounds.packs.clone(),
-            level: LEVEL,
+            effort: Effort::always(LEVEL),
         };
         let mut writing = Writing::begin(self, session, wanted).await?;
         let mut missing = Missing::of(wounds);

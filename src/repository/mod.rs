@@ -53,6 +53,7 @@ pub use reader::{BlobSink, Reader};
 pub use rotate::{Rotated, rotate};
 pub use session::{Commit, Draft, Session};
 pub use wal::{ClusterRecord, NamedBy, PackedWal, WalObject, WalPut, WalReader};
+pub use writer::effort::Effort;
 pub(crate) use writer::fill;
 pub use writer::{Progress, TreeStats};
 

@@ -7,6 +7,7 @@ use crate::repository::format::pack::FinishedPack;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 use std::future::Future;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 /// Runs `work` on the pool and waits for it without holding a thread.
@@ -72,10 +73,15 @@ impl PackSink {
         (Self(sink), packs)
     }
 
-    /// Hands in a pack. Must not be called where waiting is not allowed.
-    pub(crate) fn put(&self, pack: FinishedPack) -> Result<(), RepositoryError> {
+    /// Hands in a pack. Gives whether it had to wait. Must not be called where waiting is not allowed.
+    pub(crate) fn put(&self, pack: FinishedPack) -> Result<bool, RepositoryError> {
+        let pack = match self.0.try_send(pack) {
+            Ok(()) => return Ok(false),
+            Err(TrySendError::Full(pack)) => pack,
+            Err(TrySendError::Closed(_)) => return Err(RepositoryError::Interrupted),
+        };
         let put = self.0.blocking_send(pack);
-        put.map_err(|_| RepositoryError::Interrupted)
+        put.map(|()| true).map_err(|_| RepositoryError::Interrupted)
     }
 }
 

@@ -16,7 +16,9 @@ use crate::repository::writer::blobs::BlobWriter;
 use crate::repository::writer::versions::Versions;
 use crate::repository::writer::{self, Order, Progress, TreeStats, Walk};
 use crate::repository::writing::{Wanted, Writing};
-use crate::repository::{ListedBackup, ParentTree, Reader, Repository, RepositoryError, layout};
+use crate::repository::{
+    Effort, ListedBackup, ParentTree, Reader, Repository, RepositoryError, layout,
+};
 use crate::store::{Key, Kind, Put};
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -45,13 +47,13 @@ pub struct Draft {
     pub plan: PlanRef,
     /// `production`, `staging`, …
     pub environment: String,
-    /// zstd's level. 1 gives nearly the ratio of 3 at much more speed.
-    pub compression_level: i32,
+    /// How hard zstd tries.
+    pub effort: Effort,
 }
 
 impl Draft {
     /// What a manifest says of a backup that is made again.
-    pub(crate) fn of(known: &Manifest, compression_level: i32) -> Self {
+    pub(crate) fn of(known: &Manifest, effort: Effort) -> Self {
         Self {
             id: known.id,
             component: known.component.clone(),
@@ -61,7 +63,7 @@ impl Draft {
             run: known.run,
             plan: known.plan.clone(),
             environment: known.environment.clone(),
-            compression_level,
+            effort,
         }
     }
 }
@@ -135,7 +137,7 @@ impl Repository {
             fence: &backup_key,
             pins,
             avoid: BTreeSet::new(),
-            level: draft.compression_level,
+            effort: draft.effort,
         };
         let writing = Writing::begin(self, session, wanted).await?;
         Ok(Session {

@@ -8,7 +8,7 @@ use crate::repository::lease::{Lease, LeaseKind, Pin};
 use crate::repository::pipeline::{self, PackSink};
 use crate::repository::writer::blobs::BlobWriter;
 use crate::repository::writer::uploads::upload_all;
-use crate::repository::{Repository, RepositoryError};
+use crate::repository::{Effort, Repository, RepositoryError};
 use crate::store::Key;
 use std::{collections::BTreeSet, sync::Arc};
 use tokio::task::JoinHandle;
@@ -21,8 +21,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) pins: Vec<Pin>,
     /// Packs that it does not refer to, besides the condemned ones: their blobs are stored again.
     pub(crate) avoid: BTreeSet<Digest>,
-    /// zstd's level.
-    pub(crate) level: i32,
+    /// How hard zstd tries.
+    pub(crate) effort: Effort,
 }
 
 /// A session that stores blobs.
@@ -55,7 +55,7 @@ impl Writing {
             index.clone(),
             sink,
             repository.surroundings().random.clone(),
-            (wanted.level, repository.is_encrypted()),
+            (wanted.effort, repository.is_encrypted()),
         ));
         let uploads = upload_all(
             repository.clone(),

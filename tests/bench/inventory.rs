@@ -7,7 +7,7 @@ use ccb::model::strategy::{Kdf, Method};
 use ccb::model::tree::{Body, Found, Node, NodeKind};
 use ccb::repository::format::config::CipherSuite;
 use ccb::repository::format::key::Secret;
-use ccb::repository::{Commit, Creation, Draft, NewSlot, Repository, Surroundings};
+use ccb::repository::{Commit, Creation, Draft, Effort, NewSlot, Repository, Surroundings};
 use ccb::store::memory::Memory;
 use ccb::store::{Backend, Store};
 use jiff::{SignedDuration, Timestamp};
@@ -140,7 +140,7 @@ async fn back_up(
             digest: Digest([0; 32]),
         },
         environment: "development".to_owned(),
-        compression_level: 1,
+        effort: Effort::always(1),
     };
     let mut session = repository.begin(draft, None).await?;
     let walk = std::iter::once(Ok(empty_root()));

@@ -11,7 +11,7 @@ use crate::repository::prune::usage::Usage;
 use crate::repository::prune::{PruneReport, Repack};
 use crate::repository::transfer::{Unreadable, transfer};
 use crate::repository::writing::{Wanted, Writing};
-use crate::repository::{Progress, Reader, Repository, RepositoryError, layout};
+use crate::repository::{Effort, Progress, Reader, Repository, RepositoryError, layout};
 use crate::store::Kind;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ pub(super) async fn repack(
         fence: &fence,
         pins: Vec::new(),
         avoid,
-        level: LEVEL,
+        effort: Effort::always(LEVEL),
     };
     let mut writing = Writing::begin(repository, session, wanted).await?;
     let reader = Reader::new(repository.clone(), survey.index.clone());

@@ -12,6 +12,7 @@ use crate::repository::format::tree::{INLINE_MAX_BLOBS, encode_content_lists};
 use crate::repository::index::Index;
 use crate::repository::pipeline::PackSink;
 use crate::repository::writer::Failure;
+use crate::repository::writer::effort::{Effort, Gauge};
 use crate::repository::{Random, RepositoryError};
 use std::{
     cell::RefCell,
@@ -61,7 +62,7 @@ pub(crate) struct BlobWriter {
     spare: Mutex<Vec<Vec<u8>>>,
     random: Random,
     is_padded: bool,
-    level: i32,
+    gauge: Gauge,
     new_bytes: AtomicU64,
     stored_bytes: AtomicU64,
     /// Where whoever stops says why.
@@ -79,7 +80,7 @@ impl BlobWriter {
         index: Arc<Index>,
         sink: PackSink,
         random: Random,
-        (level, is_padded): (i32, bool),
+        (effort, is_padded): (Effort, bool),
     ) -> Self {
         Self {
             keys,
@@ -91,7 +92,7 @@ impl BlobWriter {
             spare: Mutex::default(),
             random,
             is_padded,
-            level,
+            gauge: Gauge::new(effort),
             new_bytes: AtomicU64::new(0),
             stored_bytes: AtomicU64::new(0),
             failure: Failure::default(),
@@ -264,12 +265,13 @@ impl BlobWriter {
         how: How<'_>,
     ) -> Result<Option<u8>, RepositoryError> {
         self.failure.check()?;
+        let level = self.gauge.level();
         let stored = ENCODER.with_borrow_mut(|encoder| {
             if encoder
                 .as_ref()
-                .is_none_or(|(level, _)| *level != self.level)
+                .is_none_or(|(made_for, _)| *made_for != level)
             {
-                *encoder = Some((self.level, FrameEncoder::new(self.level)));
+                *encoder = Some((level, FrameEncoder::new(level)));
             }
             let (_, encoder) = encoder.as_mut().expect("it was set just now");
             let is_only_against = matches!(how, How::OnlyAgainst(..));
@@ -351,7 +353,9 @@ impl BlobWriter {
         }
         self.add_stored(pack.bytes.len());
         let sink = lock(&self.sink).clone();
-        sink.ok_or(RepositoryError::Interrupted)?.put(pack)
+        let has_waited = sink.ok_or(RepositoryError::Interrupted)?.put(pack)?;
+        self.gauge.note(has_waited);
+        Ok(())
     }
 
     /// Takes back the buffer of a pack that was uploaded.

@@ -4,6 +4,7 @@
 mod against;
 pub(crate) mod blobs;
 mod cut;
+pub(crate) mod effort;
 mod files;
 mod join;
 mod previous;

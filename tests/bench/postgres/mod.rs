@@ -112,6 +112,7 @@ impl Bench {
     fn dumps(&mut self) -> io::Result<()> {
         self.row("dump, the first", CCB, scripts::DUMP, "dumps")?;
         self.row("dump, the first", PG_DUMP, scripts::DUMP_FC, "app.dump")?;
+        self.files("the first")?;
         let before = self.stored("dumps")?;
         for _ in 0..self.rounds {
             self.row("dump, unchanged", CCB, scripts::DUMP, "dumps")?;
@@ -120,6 +121,15 @@ impl Bench {
         let new = (self.stored("dumps")? - before) * 1e3 / self.rounds as f64;
         eprintln!("bench: {NAME}: a dump of the unchanged database adds {new:.1} kB");
         Ok(())
+    }
+
+    /// The newest dump as a file: what it costs that later ones stand on earlier ones.
+    fn files(&mut self, which: &str) -> io::Result<()> {
+        for _ in 0..self.rounds {
+            let row = format!("restore to a file, {which}");
+            self.row(&row, CCB, scripts::RESTORE_FILE, "")?;
+        }
+        self.prepare("rm \"$PLACE/restored.dump\"")
     }
 
     /// In turn, another one first in every round.
@@ -151,6 +161,7 @@ impl Bench {
                 self.row("dump, a day later", PG_DUMP, scripts::DUMP_FC, "app.dump")?;
             }
         }
+        self.files("the last of ten days")?;
         let (all, one) = (self.stored("dumps")?, self.stored("app.dump")?);
         eprintln!(
             "bench: {NAME}: {DAYS} days take {all:.1} MB; the last one as {PG_DUMP}: {one:.1} MB; ratio {:.2}",

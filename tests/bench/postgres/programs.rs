@@ -24,6 +24,7 @@ pub mod scripts {
     pub const RESTORE: &str =
         "exec $AS \"$CCB\" restore \"$PLACE/dumps.kdl\" app --to database=restored_ccb";
     pub const RESTORE_FC: &str = "createdb -T template0 restored_fc && exec $AS pg_restore -e -d restored_fc \"$PLACE/app.dump\"";
+    pub const RESTORE_FILE: &str = "rm -rf \"$PLACE/restored.dump\"; exec $AS \"$CCB\" restore \"$PLACE/dumps.kdl\" app --to \"$PLACE/restored.dump\"";
     pub const RESTORE_TEST: &str =
         "exec $AS \"$CCB\" verify \"$PLACE/dumps.kdl\" app --level restore-test --backup latest";
     pub const BASE: &str = "exec $AS \"$CCB\" backup \"$PLACE/bases.kdl\" db --method base";

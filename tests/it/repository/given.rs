@@ -10,8 +10,8 @@ use ccb::repository::format::config::CipherSuite;
 use ccb::repository::format::key::Secret;
 use ccb::repository::format::manifest::{Manifest, PlanRef};
 use ccb::repository::{
-    Commit, Creation, Draft, ListedBackup, NewSlot, Reader, Repository, RepositoryError, Session,
-    Surroundings,
+    Commit, Creation, Draft, Effort, ListedBackup, NewSlot, Reader, Repository, RepositoryError,
+    Session, Surroundings,
 };
 use ccb::store::{Backend, Retries, Store, memory::Memory};
 use std::{
@@ -140,7 +140,7 @@ pub(crate) fn draft(component: &str) -> Draft {
             digest: Digest([3; 32]),
         },
         environment: "development".to_owned(),
-        compression_level: 1,
+        effort: Effort::always(1),
     }
 }
 

@@ -9,7 +9,7 @@ use ccb::model::ids::BackupId;
 use ccb::model::units::Period;
 use ccb::repository::format::config::CipherSuite;
 use ccb::repository::format::manifest::Manifest;
-use ccb::repository::{CheckLevel, Commit, PruneRequest, Repack, Repository, copy};
+use ccb::repository::{CheckLevel, Commit, Effort, PruneRequest, Repack, Repository, copy};
 use ccb::store::memory::Memory;
 use jiff::SignedDuration;
 use std::sync::Arc;
@@ -40,9 +40,15 @@ async fn given() -> Given {
         backups.push((session.commit(Commit::default()).await.unwrap(), tree));
     }
     for backup in repository.list().await.unwrap().backups {
-        copy(&repository, &backup, &other, 1, Arc::new(()))
-            .await
-            .unwrap();
+        copy(
+            &repository,
+            &backup,
+            &other,
+            Effort::always(1),
+            Arc::new(()),
+        )
+        .await
+        .unwrap();
     }
     Given {
         backend,

@@ -9,7 +9,8 @@ use ccb::model::units::{Percent, Period};
 use ccb::repository::format::config::CipherSuite;
 use ccb::repository::format::manifest::{Annotation, Note, Version};
 use ccb::repository::{
-    Commit, Creation, Packs, PruneReport, PruneRequest, Repack, Repository, RepositoryError, copy,
+    Commit, Creation, Effort, Packs, PruneReport, PruneRequest, Repack, Repository,
+    RepositoryError, copy,
 };
 use ccb::store::{Backend, memory::Memory};
 use jiff::SignedDuration;
@@ -229,16 +230,28 @@ async fn a_copy_keeps_id_and_content_takes_holds_along_and_is_made_once() {
             reason: "audit".to_owned(),
         },
     };
-    copy(&from, &newest(&from).await, &to, 1, Arc::new(()))
-        .await
-        .unwrap();
+    copy(
+        &from,
+        &newest(&from).await,
+        &to,
+        Effort::always(1),
+        Arc::new(()),
+    )
+    .await
+    .unwrap();
     from.annotate(&hold).await.unwrap();
     let puts = to.store().calls().puts;
     for more in [1, 0] {
         let before = to.store().calls().puts;
-        let copied = copy(&from, &newest(&from).await, &to, 1, Arc::new(()))
-            .await
-            .unwrap();
+        let copied = copy(
+            &from,
+            &newest(&from).await,
+            &to,
+            Effort::always(1),
+            Arc::new(()),
+        )
+        .await
+        .unwrap();
         assert_eq!(
             (copied.id, copied.root, copied.started),
             (manifest.id, manifest.root, manifest.started)
@@ -271,6 +284,13 @@ async fn a_copy_to_another_keyring_is_refused() {
     let to = Repository::create(store(&memory()), &creation, &surroundings("to"))
         .await
         .unwrap();
-    let copied = copy(&from, &newest(&from).await, &to, 1, Arc::new(())).await;
+    let copied = copy(
+        &from,
+        &newest(&from).await,
+        &to,
+        Effort::always(1),
+        Arc::new(()),
+    )
+    .await;
     assert!(matches!(copied, Err(RepositoryError::OtherKeyring)));
 }

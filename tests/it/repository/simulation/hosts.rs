@@ -14,7 +14,7 @@ use ccb::model::records::{Shape, Version};
 use ccb::model::tree::Previous;
 use ccb::repository::format::manifest::Manifest;
 use ccb::repository::{
-    Attempt, Commit, ListedBackup, PruneRequest, Repository, RepositoryError, copy,
+    Attempt, Commit, Effort, ListedBackup, PruneRequest, Repository, RepositoryError, copy,
 };
 use std::io::Cursor;
 use std::sync::{Arc, atomic::Ordering::Relaxed};
@@ -291,7 +291,13 @@ impl Host {
         };
         self.dawdle().await;
         let (from, to) = (&self.elsewhere, &self.here);
-        let copied = copy(&from.repository, one, &to.repository, 1, Arc::new(()));
+        let copied = copy(
+            &from.repository,
+            one,
+            &to.repository,
+            Effort::always(1),
+            Arc::new(()),
+        );
         match copied.await {
             // It was forgotten, and the trash was emptied, before it was pinned.
             Err(RepositoryError::Gone { .. }) => Ok(()),
