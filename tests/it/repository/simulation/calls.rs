@@ -217,7 +217,7 @@ impl Calls {
                 outcome = arrived;
             }
         }
-        outcome
+        self.tampering.answered(&own, outcome)
     }
 
     async fn change(&self, what: String, doing: Doing, effect: Effect) -> Result<(), StoreError> {
@@ -287,8 +287,8 @@ impl Backend for Calls {
                 Verdict::Slow(seed) => self.list_slowly(&prefix, seed).await?,
                 Verdict::Done => self.site.memory.list(&prefix).await?,
             };
-            self.trace.note(format_args!("list {prefix}: {listing:?}"));
-            Ok(self.tampering.shown(&prefix, listing))
+            self.trace.note_listing(&prefix, &listing);
+            Ok(self.tampering.shown(&self.site, &prefix, listing))
         })
     }
 

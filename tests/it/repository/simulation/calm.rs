@@ -128,11 +128,13 @@ fn is_asleep(number: u32) -> bool {
 
 fn runs_of_sleeping(status: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(status).ok()?;
+    // The state is at the beginning, the counts are at the end.
+    let state = text.split_once("\nState:")?.1.split_whitespace().next();
     let of = |field: &str| text.rsplit_once(field)?.1.split_whitespace().next();
     let count = |field: &str| of(field)?.parse::<u64>().ok();
     let runs = (
         count("\nvoluntary_ctxt_switches:")?,
         count("\nnonvoluntary_ctxt_switches:")?,
     );
-    (of("\nState:")? == "S").then_some(runs.0 + runs.1)
+    (state? == "S").then_some(runs.0 + runs.1)
 }

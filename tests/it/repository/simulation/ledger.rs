@@ -6,6 +6,7 @@ use crate::repository::given::{Files, read_back, surroundings};
 use crate::repository::simulation::site::Site;
 use crate::repository::simulation::weather::NOW;
 use ccb::model::ids::{BackupId, SessionId};
+use ccb::model::units::Period;
 use ccb::repository::format::manifest::Manifest;
 use ccb::repository::{CheckLevel, ListedBackup, Repository};
 use ccb::store::memory::Memory;
@@ -36,6 +37,8 @@ pub(super) struct Promised {
     /// Somebody has asked for it; perhaps it came to nothing.
     forgetting: Mutex<BTreeSet<SessionId>>,
     forgotten: Mutex<BTreeSet<SessionId>>,
+    /// For how long what was forgotten stays.
+    pub(super) trash: Mutex<Option<Period>>,
     /// Locks that hosts hold, by their life.
     holders: Mutex<BTreeMap<u64, Key>>,
     /// Whether anything changed that backups stand on since they were last read.
@@ -110,7 +113,9 @@ impl Ledger {
             self.brought_back(&backup.manifest);
         }
         let listed = holdings.backups.iter();
-        promised.are_kept(&listed.map(|backup| backup.manifest.session).collect())
+        promised.are_kept(&listed.map(|backup| backup.manifest.session).collect())?;
+        let trash = *promised.trash.lock().unwrap();
+        trash_is_kept(memory, trash).await
     }
 
     /// What hosts saw.
@@ -191,6 +196,21 @@ impl Promised {
     pub(super) fn leaves_lock(&self, life: u64) {
         self.holders.lock().unwrap().remove(&life);
     }
+}
+
+/// What was forgotten lately can be brought back.
+async fn trash_is_kept(memory: &Memory, trash: Option<Period>) -> Result<(), String> {
+    let tombs = memory.list("tombs/").await.unwrap();
+    let backups = memory.list("backups/").await.unwrap().objects;
+    let there: BTreeSet<&str> = backups.iter().map(|meta| meta.key.as_str()).collect();
+    for tomb in &tombs.objects {
+        let backup = tomb.key.as_str().replacen("tombs/", "backups/", 1);
+        let is_kept = trash.is_some_and(|trash| trash.after(tomb.modified) > tombs.server_time);
+        if is_kept && !there.contains(backup.as_str()) {
+            return Err(format!("{backup} was in the trash and left it too early"));
+        }
+    }
+    Ok(())
 }
 
 async fn open(memory: &Memory, seed: &str) -> Repository {

@@ -2,7 +2,7 @@
 //! one is replayed. Times, sizes and bytes are part of it.
 
 use bytes::Bytes;
-use ccb::store::Key;
+use ccb::store::{Key, Listing};
 use std::fmt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -34,6 +34,17 @@ impl Trace {
         if !key.as_str().starts_with("leases/") {
             let digest = blake3::hash(bytes);
             self.note(format_args!("{key}: {digest}"));
+        }
+    }
+
+    pub(super) fn note_listing(&self, prefix: &str, listing: &Listing) {
+        let mut hasher = self.hasher.lock().unwrap();
+        hasher.update(prefix.as_bytes());
+        hasher.update(&listing.server_time.as_nanosecond().to_be_bytes());
+        for meta in &listing.objects {
+            hasher.update(meta.key.as_str().as_bytes());
+            hasher.update(&meta.size.to_be_bytes());
+            hasher.update(&meta.modified.as_nanosecond().to_be_bytes());
         }
     }
 

@@ -77,9 +77,13 @@ impl World {
         let sites = async { [Site::new("here").await, Site::new("elsewhere").await] };
         let sites = calm.during(sites).await;
         let mut dice = Dice(schedule.seed);
+        let weather = Weather::of(&mut dice);
+        for site in &sites {
+            *site.promised.trash.lock().unwrap() = Some(weather.prune.trash);
+        }
         Self {
             schedule,
-            weather: Weather::of(&mut dice),
+            weather,
             dice,
             now: Arc::new(Mutex::new("2026-01-01T00:00:00Z".parse().unwrap())),
             sites,
@@ -214,7 +218,13 @@ impl World {
             life: life.clone(),
             queue: self.queue.clone(),
             trace: self.trace.clone(),
-            tampering: Tampering::new(self.schedule.broken, work.role()),
+            tampering: Arc::new(Tampering {
+                broken: self.schedule.broken,
+                role: work.role(),
+                life: number,
+                skew_seconds: skew_seconds.clone(),
+                seen: Mutex::default(),
+            }),
         });
         let (ledger, dice) = (self.ledger.clone(), Dice(self.dice.roll(u64::MAX)));
         let (weather, of) = (self.weather, life.clone());
@@ -259,7 +269,14 @@ impl World {
         let (now, skew) = (self.now.clone(), skew.clone());
         let began = self.now();
         let since = self.now.clone();
+        let broken = self.schedule.broken;
+        let usual = surroundings(&format!("{}-{life}", self.schedule.seed));
+        let random = usual.random;
         Surroundings {
+            random: Arc::new(move |out: &mut [u8]| {
+                random(out);
+                Tampering::salts(broken, out);
+            }),
             now: Arc::new(move || {
                 let skew = SignedDuration::from_secs(skew.load(Relaxed));
                 now.lock().unwrap().checked_add(skew).unwrap()
@@ -268,7 +285,7 @@ impl World {
                 let on = since.lock().unwrap().duration_since(began);
                 Duration::try_from(on).unwrap_or_default()
             }),
-            ..surroundings(&format!("{}-{life}", self.schedule.seed))
+            ..usual
         }
     }
 
