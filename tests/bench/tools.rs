@@ -167,7 +167,7 @@ impl Tool {
             // It has no check of every byte but a restore.
             (Self::Bupstash, Operation::Check) => return None,
             (Self::Bupstash, Operation::Prune) => {
-                "bupstash rm --allow-many older-than 1s && exec bupstash gc"
+                "for id in $(bupstash list --format=jsonl1 | head -n -1 | sed 's/.*\"id\":\"\\([0-9a-f]*\\)\".*/\\1/'); do bupstash rm \"id=$id\" || exit; done; exec bupstash gc"
             }
             (Self::Bupstash, _) => "exec bupstash put -q name=data \"$SRC\"",
             // It knows only whole backups: the last one is what a restore is compared with.

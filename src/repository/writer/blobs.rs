@@ -28,6 +28,11 @@ const PACK_BLOBS_MAX: usize = 10_000;
 /// A pack is closed when it has this length. Larger ones would be fewer objects, and more memory than a
 /// backup may use: some nine are in memory at a time.
 const PACK_LEN_BYTES: usize = 16 << 20;
+/// One that is padded is closed where that takes little, from the first of these lengths on, and at the second anyhow:
+/// at any length, padding takes 1 to 3 % of it.
+const PADDED_LEN_BYTES: (usize, usize) = (12 << 20, 18 << 20);
+/// This part of a pack is little.
+const PADDING_PART: usize = 512;
 /// Claims are spread over this many locks.
 const SHARDS: usize = 64;
 /// Buffers of uploaded packs that wait to be filled again.
@@ -318,11 +323,22 @@ impl BlobWriter {
             what: "pack".to_owned(),
             cause,
         })?;
-        if pack.len() >= PACK_LEN_BYTES || pack.blob_count() >= PACK_BLOBS_MAX {
+        if self.is_full(&pack) {
             return self.close(pack);
         }
         lock(self.open_packs(kind)).push(pack);
         Ok(())
+    }
+
+    fn is_full(&self, pack: &PackWriter) -> bool {
+        let (min, max) = match self.is_padded {
+            true => PADDED_LEN_BYTES,
+            false => (PACK_LEN_BYTES, PACK_LEN_BYTES),
+        };
+        let len = pack.len();
+        pack.blob_count() >= PACK_BLOBS_MAX
+            || len >= max
+            || len >= min && pack.padding() <= len / PADDING_PART
     }
 
     fn open_packs(&self, kind: BlobKind) -> &Mutex<Vec<PackWriter>> {

@@ -93,6 +93,19 @@ pub(crate) fn append(key: &PackKey, footer: &PackFooter, pack: &mut Vec<u8>, pad
     pack.extend_from_slice(END);
 }
 
+/// How many bytes [`append`] would pad a pack of `len` bytes with.
+pub(crate) fn padding(footer: &PackFooter, len: usize) -> usize {
+    let bases: usize = footer.frames.iter().map(|frame| frame.bases.len()).sum();
+    let (frames, blobs) = (footer.frames.len(), footer.blobs.len());
+    let encoded = 8 + frames * FRAME_LEN + bases * size_of::<BlobId>() + blobs * BLOB_LEN;
+    let whole = len + encoded + TAG_LEN + TRAILER_LEN;
+    padme(whole) - whole
+}
+
+/// Encoded lengths, of a frame without its bases.
+const FRAME_LEN: usize = 11;
+const BLOB_LEN: usize = 36;
+
 /// `len` rounded up so that only its highest bits vary (Nikitin et al., PURBs, 2019).
 fn padme(len: usize) -> usize {
     let exponent = len.ilog2();
@@ -190,7 +203,42 @@ fn decode(header: PackHeader, content: &[u8], frames_end: u64) -> Result<PackFoo
 
 #[cfg(test)]
 mod tests {
+    use crate::model::ids::{BlobId, RepositoryId};
+    use crate::repository::format::blob::BlobKind;
+    use crate::repository::format::config::CipherSuite;
+    use crate::repository::format::key::{Keyring, Keys};
     use crate::repository::format::pack::footer::padme;
+    use crate::repository::format::pack::{Delta, PackWriter, Stored};
+
+    #[test]
+    fn what_padding_would_take_is_what_it_takes() {
+        let repository = RepositoryId(*b"repository-test!");
+        let keys = Keys::new(Keyring::public(), repository, CipherSuite::Aes256Gcm);
+        let filled = |frames: u8| {
+            let mut pack = PackWriter::new(&keys, BlobKind::Data, [1; 32], Vec::new());
+            for number in 0..frames {
+                let bytes = vec![number; 1000 + 777 * usize::from(number)];
+                let bases = [BlobId([number; 32]), BlobId([1; 32])];
+                let delta = Delta {
+                    bytes: &bytes,
+                    bases: &bases[..usize::from(number % 3).min(2)],
+                    depth: 1,
+                };
+                let stored = match delta.bases {
+                    [] => Stored::Raw(&bytes),
+                    _ => Stored::Delta(delta),
+                };
+                let blob = (BlobId([number; 32]), bytes.len() as u32);
+                pack.push(&[blob], stored).unwrap();
+            }
+            pack
+        };
+        for frames in 1..40 {
+            let padding = filled(frames).padding();
+            let [plain, padded] = [false, true].map(|pad| filled(frames).finish(pad).bytes.len());
+            assert_eq!(padded - plain, padding, "{frames} frames");
+        }
+    }
 
     #[test]
     fn padding_is_small_and_leaves_few_lengths() {

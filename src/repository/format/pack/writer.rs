@@ -128,6 +128,11 @@ impl PackWriter {
         self.pack.len()
     }
 
+    /// Bytes of padding, if the pack were closed now.
+    pub fn padding(&self) -> usize {
+        footer::padding(&self.contents, self.pack.len())
+    }
+
     /// Whether no frame was appended.
     pub fn is_empty(&self) -> bool {
         self.pack.len() == HEADER_LEN
