@@ -13,12 +13,12 @@ use std::collections::{BTreeMap, HashMap, VecDeque, btree_map::Entry};
 /// What the frames decode to that have to be decoded for one, itself included.
 const LADDER_MAX_BYTES: u64 = 256 << 20;
 /// What the frames of a ladder for many decode to: more wanted frames come into the next one.
-const TOGETHER_MAX_BYTES: u64 = 96 << 20;
+const TOGETHER_MAX_BYTES: u64 = 64 << 20;
 /// What is wanted of a ladder: what it stands on is decoded once for all of it.
 const WANTED_MAX_BYTES: u64 = 8 << 20;
 /// The bases of the last wanted frames, of so much, are kept for the next ladder: it goes on where this one ends, and
-/// stands on much that this one stands on.
-const TAIL_BYTES: u64 = 3 << 20;
+/// what both stand on lies around that place.
+const TAIL_BYTES: u64 = 1 << 20;
 
 /// A wanted delta frame, and where it is.
 pub(crate) struct WantedDelta {
