@@ -204,7 +204,8 @@ impl Climb {
         })
     }
 
-    /// Passes on what was asked for. Returns the blobs that have other content.
+    /// Passes on what was asked for. Returns the blobs that have other content; where it is not known yet whose fault
+    /// that is, nothing is passed on, for the frame is read again.
     fn pass_on(
         &self,
         rung: &Rung,
@@ -218,6 +219,9 @@ impl Climb {
                 Ok(content) => whole.push((blob, content)),
                 Err(error) => failed.push((blob.0, error)),
             }
+        }
+        if !failed.is_empty() && !self.are_bases_checked {
+            return Ok(failed);
         }
         match &self.sinks.deltas {
             Some(sink) if !whole.is_empty() && whole.len() == rung.wanted.len() => {

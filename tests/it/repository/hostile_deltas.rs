@@ -11,9 +11,10 @@ use ccb::repository::format::index::{Segment, encode};
 use ccb::repository::format::key::{Keyring, Keys};
 use ccb::repository::format::pack::{Delta, FRAME_MAX_BYTES, FrameEncoder, PackWriter, Stored};
 use ccb::repository::format::seal::{ObjectType, seal};
-use ccb::repository::{CheckLevel, Creation, Repository, RepositoryError};
+use ccb::repository::{BlobSink, CheckLevel, Creation, Reader, Repository, RepositoryError};
 use ccb::store::memory::{Fault, Memory};
 use ccb::store::{Backend, Doing, Kind, Put};
+use std::sync::{Arc, Mutex};
 
 /// A repository without encryption, whose keys are public, and a pack for it that is being made.
 struct Given {
@@ -87,10 +88,15 @@ impl Given {
         }
     }
 
-    /// Stores the pack and its index, and reads a blob.
-    async fn read(mut self, id: BlobId) -> Result<Vec<u8>, RepositoryError> {
+    /// Stores the pack and its index.
+    async fn reader(mut self) -> Reader {
         self.another_pack().await;
-        let reader = self.repository.reader().await.unwrap();
+        self.repository.reader().await.unwrap()
+    }
+
+    /// Stores the pack and its index, and reads a blob.
+    async fn read(self, id: BlobId) -> Result<Vec<u8>, RepositoryError> {
+        let reader = self.reader().await;
         let content = Content {
             blobs: vec![id],
             is_list: false,
@@ -208,6 +214,30 @@ async fn a_delta_that_decodes_to_something_else_is_damage() {
         matches!(read, Err(RepositoryError::BlobDamaged { .. })),
         "{read:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_beside_one_that_is_something_else_is_passed_on_once() {
+    let mut given = given().await;
+    let (a, b) = (text(1), changed(&text(1), 1));
+    let on = [given.alone(&a)];
+    let (good, bad) = (given.id(&b[..6000]), given.id(b"something else"));
+    let mut encoder = FrameEncoder::new(1);
+    let delta = encoder.encode_delta(&b, &a, (&on, 1));
+    assert!(matches!(delta, Stored::Delta(_)), "{delta:?}");
+    given
+        .pack
+        .push(&[(good, 6000), (bad, 4000)], delta)
+        .unwrap();
+    let reader = given.reader().await;
+    let passed = Arc::new(Mutex::new(Vec::new()));
+    let noted = passed.clone();
+    let sink: BlobSink = Arc::new(move |id, content| {
+        noted.lock().unwrap().push((*id, content.is_ok()));
+        Ok(())
+    });
+    reader.read_blobs(vec![good, bad], sink).await.unwrap();
+    assert_eq!(*passed.lock().unwrap(), [(good, true), (bad, false)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
