@@ -1,8 +1,6 @@
 //! What a copy of a whole repository reads: of each pack of data everything once, however many backups share it.
 
-use crate::repository::given::{Files, back_up, created, files, memory, noise, repository};
-use ccb::repository::Effort;
-use ccb::repository::copy;
+use crate::repository::given::{Files, back_up, copied, created, files, memory, noise, repository};
 use ccb::repository::format::config::CipherSuite;
 use ccb::store::{Backend, Doing, memory::Fault};
 use std::collections::BTreeMap;
@@ -36,9 +34,7 @@ async fn a_copy_of_all_backups_reads_each_pack_of_data_once() {
     let mut held = from.list().await.unwrap().backups;
     for (of, backup) in held.iter_mut().enumerate() {
         backup.manifest.id.0[0] = of as u8;
-        copy(&from, backup, &to, Effort::always(1), Arc::new(()))
-            .await
-            .unwrap();
+        copied(&from, backup, &to).await.unwrap();
     }
     from_memory.clear_hook();
     let packs = from_memory.list("packs/d/").await.unwrap().objects.len();

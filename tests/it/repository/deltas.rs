@@ -2,7 +2,7 @@
 //! byte whatever happens to the days before: copied, pruned, damaged and healed, the keys rotated.
 
 use crate::repository::given::{
-    Files, created, draft, memory, read_back, reopened, repository, secret, stream, walk,
+    Files, copied, created, draft, memory, read_back, reopened, repository, secret, stream, walk,
 };
 use ccb::model::ids::BackupId;
 use ccb::model::strategy::Method;
@@ -10,7 +10,7 @@ use ccb::model::tree::{Found, Problem};
 use ccb::model::units::{Percent, Period};
 use ccb::repository::format::config::CipherSuite;
 use ccb::repository::format::manifest::Manifest;
-use ccb::repository::{CheckLevel, Commit, Effort, PruneRequest, Repack, Repository, copy, rotate};
+use ccb::repository::{CheckLevel, Commit, PruneRequest, Repack, Repository, rotate};
 use ccb::store::{Backend, memory::Memory};
 use proptest::prelude::{ProptestConfig, any, prop, prop_assert, proptest};
 use std::io::{Cursor, Read};
@@ -141,26 +141,10 @@ async fn copies_stay_small_where_what_they_stand_on_is_there_and_are_whole_where
     let to_last = created(&last, aes, "last").await;
     let listed = given.repository.list().await.unwrap().backups;
     for backup in &listed {
-        copy(
-            &given.repository,
-            backup,
-            &to_all,
-            Effort::always(1),
-            Arc::new(()),
-        )
-        .await
-        .unwrap();
+        copied(&given.repository, backup, &to_all).await.unwrap();
     }
     let backup = &listed[3];
-    copy(
-        &given.repository,
-        backup,
-        &to_last,
-        Effort::always(1),
-        Arc::new(()),
-    )
-    .await
-    .unwrap();
+    copied(&given.repository, backup, &to_last).await.unwrap();
     drop(given.repository);
     restores(&to_all, &given.days).await;
     restores(&to_last, &given.days[3..]).await;
@@ -203,15 +187,7 @@ async fn damage_to_what_all_stand_on_hits_all_and_is_healed_from_a_copy() {
     let aes = (CipherSuite::Aes256Gcm, Some(&given.repository));
     let other = created(&memory(), aes, "other").await;
     for backup in given.repository.list().await.unwrap().backups {
-        copy(
-            &given.repository,
-            &backup,
-            &other,
-            Effort::always(1),
-            Arc::new(()),
-        )
-        .await
-        .unwrap();
+        copied(&given.repository, &backup, &other).await.unwrap();
     }
     let packs = given.backend.list("packs/d/").await.unwrap().objects;
     let pack = packs.iter().max_by_key(|pack| pack.size).unwrap();

@@ -11,7 +11,7 @@ use ccb::repository::format::key::Secret;
 use ccb::repository::format::manifest::{Manifest, PlanRef};
 use ccb::repository::{
     Commit, Creation, Draft, Effort, ListedBackup, NewSlot, Reader, Repository, RepositoryError,
-    Session, Surroundings,
+    Session, Surroundings, copy,
 };
 use ccb::store::{Backend, Retries, Store, memory::Memory};
 use std::{
@@ -164,6 +164,15 @@ pub(crate) async fn back_up(
 }
 
 /// The newest backup.
+/// Copies one backup, as nobody watches.
+pub(crate) async fn copied(
+    from: &Repository,
+    backup: &ListedBackup,
+    to: &Repository,
+) -> Result<Manifest, RepositoryError> {
+    copy(from, backup, to, Effort::always(1), Arc::new(())).await
+}
+
 pub(crate) async fn newest(repository: &Repository) -> ListedBackup {
     repository.list().await.unwrap().backups.pop().unwrap()
 }

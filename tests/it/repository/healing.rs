@@ -3,16 +3,15 @@
 
 use crate::repository::damage::{DAMAGES, Damage, damage, pair};
 use crate::repository::given::{
-    Files, created, draft, files, memory, noise, read_back, repository, walk, write,
+    Files, copied, created, draft, files, memory, noise, read_back, repository, walk, write,
 };
 use ccb::model::ids::BackupId;
 use ccb::model::units::Period;
 use ccb::repository::format::config::CipherSuite;
 use ccb::repository::format::manifest::Manifest;
-use ccb::repository::{CheckLevel, Commit, Effort, PruneRequest, Repack, Repository, copy};
+use ccb::repository::{CheckLevel, Commit, PruneRequest, Repack, Repository};
 use ccb::store::memory::Memory;
 use jiff::SignedDuration;
-use std::sync::Arc;
 
 /// Two repositories of one keyring, each with the same backups.
 struct Given {
@@ -40,15 +39,7 @@ async fn given() -> Given {
         backups.push((session.commit(Commit::default()).await.unwrap(), tree));
     }
     for backup in repository.list().await.unwrap().backups {
-        copy(
-            &repository,
-            &backup,
-            &other,
-            Effort::always(1),
-            Arc::new(()),
-        )
-        .await
-        .unwrap();
+        copied(&repository, &backup, &other).await.unwrap();
     }
     Given {
         backend,

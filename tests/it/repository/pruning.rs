@@ -1,20 +1,18 @@
 //! Forgetting, undeleting, copying and pruning, one after the other: what goes, what stays, and when.
 
 use crate::repository::given::{
-    back_up, created, draft, files, memory, newest, noise, read_back, reopened, repository, store,
-    surroundings, walk_since, write,
+    back_up, copied, created, draft, files, memory, newest, noise, read_back, reopened, repository,
+    store, surroundings, walk_since, write,
 };
 use ccb::model::ids::RunId;
 use ccb::model::units::{Percent, Period};
 use ccb::repository::format::config::CipherSuite;
 use ccb::repository::format::manifest::{Annotation, Note, Version};
 use ccb::repository::{
-    Commit, Creation, Effort, Packs, PruneReport, PruneRequest, Repack, Repository,
-    RepositoryError, copy,
+    Commit, Creation, Packs, PruneReport, PruneRequest, Repack, Repository, RepositoryError,
 };
 use ccb::store::{Backend, memory::Memory};
 use jiff::SignedDuration;
-use std::sync::Arc;
 
 const NOW: PruneRequest = PruneRequest {
     trash: Period::hours(0),
@@ -230,28 +228,12 @@ async fn a_copy_keeps_id_and_content_takes_holds_along_and_is_made_once() {
             reason: "audit".to_owned(),
         },
     };
-    copy(
-        &from,
-        &newest(&from).await,
-        &to,
-        Effort::always(1),
-        Arc::new(()),
-    )
-    .await
-    .unwrap();
+    copied(&from, &newest(&from).await, &to).await.unwrap();
     from.annotate(&hold).await.unwrap();
     let puts = to.store().calls().puts;
     for more in [1, 0] {
         let before = to.store().calls().puts;
-        let copied = copy(
-            &from,
-            &newest(&from).await,
-            &to,
-            Effort::always(1),
-            Arc::new(()),
-        )
-        .await
-        .unwrap();
+        let copied = copied(&from, &newest(&from).await, &to).await.unwrap();
         assert_eq!(
             (copied.id, copied.root, copied.started),
             (manifest.id, manifest.root, manifest.started)
@@ -284,13 +266,6 @@ async fn a_copy_to_another_keyring_is_refused() {
     let to = Repository::create(store(&memory()), &creation, &surroundings("to"))
         .await
         .unwrap();
-    let copied = copy(
-        &from,
-        &newest(&from).await,
-        &to,
-        Effort::always(1),
-        Arc::new(()),
-    )
-    .await;
+    let copied = copied(&from, &newest(&from).await, &to).await;
     assert!(matches!(copied, Err(RepositoryError::OtherKeyring)));
 }

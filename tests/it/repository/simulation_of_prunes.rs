@@ -4,15 +4,13 @@
 //! Stores that break a promise which the protocol stands on are caught, so these runs can fail.
 
 use crate::repository::given::{
-    draft, files, memory, noise, read_back, surroundings, walk_since, write,
+    copied, draft, files, memory, noise, read_back, surroundings, walk_since, write,
 };
 use bytes::Bytes;
 use ccb::model::ids::{BackupId, RunId};
 use ccb::model::units::{Percent, Period};
 use ccb::repository::format::config::CipherSuite;
-use ccb::repository::{
-    Commit, Creation, Effort, PruneRequest, Repack, Repository, RepositoryError, copy,
-};
+use ccb::repository::{Commit, Creation, PruneRequest, Repack, Repository, RepositoryError};
 use ccb::store::memory::Memory;
 use ccb::store::{Backend, Key, Listing, Probe, Put, Retries, Store, StoreError};
 use futures_util::{FutureExt, future::BoxFuture};
@@ -351,14 +349,7 @@ async fn copy_some(
     let content = noise(&dice.roll(CONTENTS).to_string(), 2000);
     crate::repository::given::back_up(other, &files(&[("a", content)])).await?;
     let there = other.list().await?.backups;
-    copy(
-        other,
-        &there[there.len() - 1],
-        repository,
-        Effort::always(1),
-        Arc::new(()),
-    )
-    .await?;
+    copied(other, &there[there.len() - 1], repository).await?;
     counts.copied.fetch_add(1, Relaxed);
     Ok(())
 }

@@ -2,7 +2,9 @@
 //! all by the program's own code. Says what came of it to the ledger. A host that was disturbed may fail
 //! in any clean way; one that was not must get done what it came for.
 
-use crate::repository::given::{Files, draft, files, noise, read_back, stream, walk_since, write};
+use crate::repository::given::{
+    Files, copied, draft, files, noise, read_back, stream, walk_since, write,
+};
 use crate::repository::simulation::broken::Role;
 use crate::repository::simulation::calls::{Calls, Life};
 use crate::repository::simulation::dice::Dice;
@@ -13,9 +15,7 @@ use ccb::model::ids::{BackupId, RunId};
 use ccb::model::records::{Shape, Version};
 use ccb::model::tree::Previous;
 use ccb::repository::format::manifest::Manifest;
-use ccb::repository::{
-    Attempt, Commit, Effort, ListedBackup, PruneRequest, Repository, RepositoryError, copy,
-};
+use ccb::repository::{Attempt, Commit, ListedBackup, PruneRequest, Repository, RepositoryError};
 use std::io::Cursor;
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
@@ -291,14 +291,7 @@ impl Host {
         };
         self.dawdle().await;
         let (from, to) = (&self.elsewhere, &self.here);
-        let copied = copy(
-            &from.repository,
-            one,
-            &to.repository,
-            Effort::always(1),
-            Arc::new(()),
-        );
-        match copied.await {
+        match copied(&from.repository, one, &to.repository).await {
             // It was forgotten, and the trash was emptied, before it was pinned.
             Err(RepositoryError::Gone { .. }) => Ok(()),
             copied => {
