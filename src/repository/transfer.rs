@@ -14,10 +14,6 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// Smaller blobs are stored in groups of this many bytes, so that they compress together.
-const GROUP_LEN_BYTES: usize = 256 << 10;
-const GROUPED_MAX_BYTES: usize = 64 << 10;
-
 /// What becomes of a transfer when a blob can not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unreadable {
@@ -50,8 +46,7 @@ pub(crate) async fn transfer(
     // What others stand on comes first.
     for level in reader.by_depth(ids) {
         transfer.run(reader, level).await?;
-        let rest = std::mem::take(&mut *lock(&transfer.group));
-        rest.store(into)?;
+        into.store_groups()?;
     }
     let done = std::mem::take(&mut *lock(&transfer.done));
     Ok(done)
@@ -64,7 +59,6 @@ struct Transfer {
     into: Arc<BlobWriter>,
     progress: Arc<dyn Progress>,
     done: Mutex<Transferred>,
-    group: Mutex<Group>,
     failed: Mutex<Option<RepositoryError>>,
 }
 
@@ -81,7 +75,6 @@ impl Transfer {
             into: into.clone(),
             progress: progress.clone(),
             done: Mutex::default(),
-            group: Mutex::default(),
             failed: Mutex::default(),
         })
     }
@@ -185,36 +178,13 @@ impl Transfer {
     }
 
     fn store(&self, id: &BlobId, content: &[u8]) -> Result<(), RepositoryError> {
-        if self.kind == BlobKind::Tree || content.len() > GROUPED_MAX_BYTES {
-            return self
-                .into
-                .store(self.kind, &[(*id, content.len() as u32)], content);
+        match self.kind {
+            BlobKind::Tree => {
+                let blob = (*id, content.len() as u32);
+                self.into.store(self.kind, &[blob], content)
+            }
+            BlobKind::Data => (self.into).with_group(|group| group.add(&self.into, id, content)),
         }
-        let full = lock(&self.group).add(id, content);
-        full.map_or(Ok(()), |group| group.store(&self.into))
-    }
-}
-
-/// Small data blobs that are to be one frame.
-#[derive(Default)]
-struct Group {
-    blobs: Vec<(BlobId, u32)>,
-    plain: Vec<u8>,
-}
-
-impl Group {
-    /// Adds a blob; what is long enough then comes out.
-    fn add(&mut self, id: &BlobId, content: &[u8]) -> Option<Self> {
-        self.blobs.push((*id, content.len() as u32));
-        self.plain.extend_from_slice(content);
-        (self.plain.len() >= GROUP_LEN_BYTES).then(|| std::mem::take(self))
-    }
-
-    fn store(self, into: &BlobWriter) -> Result<(), RepositoryError> {
-        if self.blobs.is_empty() {
-            return Ok(());
-        }
-        into.store(BlobKind::Data, &self.blobs, &self.plain)
     }
 }
 

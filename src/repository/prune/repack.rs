@@ -119,7 +119,7 @@ fn worthwhile(usage: &Usage, limits: Repack) -> BTreeSet<u32> {
     let allowed = u128::from(usage.staying_bytes()) * u128::from(limits.unused_max.0) / 100;
     let mut unused = u128::from(usage.unused_bytes());
     let mut partly: Vec<_> = numbered()
-        .filter(|(_, pack)| pack.used_bytes > 0 && pack.unused_bytes() > 0)
+        .filter(|(_, pack)| pack.is_used() && pack.unused_bytes() > 0)
         .collect();
     let used_share = |pack: &crate::repository::prune::usage::PackUse| {
         u128::from(pack.used_bytes) * 1_000_000 / u128::from(pack.bytes.max(1))

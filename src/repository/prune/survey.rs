@@ -3,7 +3,9 @@
 
 use crate::model::ids::{BlobId, Digest};
 use crate::repository::condemned::Condemned;
+use crate::repository::format::aead::TAG_LEN;
 use crate::repository::format::index::Segment;
+use crate::repository::format::pack::Frame;
 use crate::repository::index::{Index, Location, read_all_segments};
 use crate::repository::reach::reach;
 use crate::repository::sessions::Sessions;
@@ -31,11 +33,33 @@ pub(super) struct Survey {
     needed: BTreeMap<BlobId, Vec<Place>>,
 }
 
-/// Where a blob is: numbers in the index.
+/// Where a blob is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
+    /// The number of the pack in the index.
     pub(super) pack: u32,
-    pub(super) frame: u32,
+    /// Its share of what its frame takes in the pack, in bytes: as it has of what that decodes to. Those of all blobs
+    /// of a frame make what it takes; that of a short blob may be 0.
+    pub(super) share: u32,
+}
+
+impl Place {
+    fn of(location: &Location) -> Self {
+        let Frame {
+            stored_len,
+            plain_len,
+            ..
+        } = location.frame;
+        let takes = u64::from(stored_len) + TAG_LEN as u64;
+        let plain_len = u64::from(plain_len).max(1);
+        let up_to = |offset: u64| takes * offset.min(plain_len) / plain_len;
+        let start = u64::from(location.offset);
+        let share = up_to(start + u64::from(location.len)) - up_to(start);
+        Self {
+            pack: location.pack,
+            share: share as u32,
+        }
+    }
 }
 
 impl Survey {
@@ -164,10 +188,7 @@ async fn needed(
                 rest.push(*base);
             }
         }
-        let at = |place: &Location| {
-            let (pack, frame) = (place.pack, place.number);
-            (place.frame.depth, Place { pack, frame })
-        };
+        let at = |place: &Location| (place.frame.depth, Place::of(place));
         found.insert(id, places.iter().map(at).collect::<Vec<_>>());
     }
     let usable = |(id, places): (BlobId, Vec<(u8, Place)>)| {

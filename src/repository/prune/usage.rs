@@ -1,5 +1,5 @@
 //! What each pack is good for: for every needed blob one pack is chosen that keeps it, and what is in no use in
-//! that pack is told. Pure: from a survey.
+//! that pack is told: of a frame that holds several blobs, as much as they have of it. Pure: from a survey.
 
 use crate::model::ids::Digest;
 use crate::repository::prune::survey::{Place, Survey};
@@ -16,7 +16,9 @@ pub(super) struct Usage {
 pub(super) struct PackUse {
     /// What its frames take.
     pub(super) bytes: u64,
-    /// What those take that it was chosen for. 0: nothing needs it.
+    /// For how many blobs it was chosen. 0: nothing needs it.
+    pub(super) used_blobs: u32,
+    /// Their share of that.
     pub(super) used_bytes: u64,
     /// It is condemned, and holds what is in no pack that is not.
     pub(super) is_stranded: bool,
@@ -28,9 +30,8 @@ impl Usage {
         let mut usage = Self {
             packs: vec![PackUse::default(); packs.len()],
         };
-        let sizes: Vec<(u32, u64)> = survey.index.frame_sizes().collect();
-        for (pack, size) in &sizes {
-            usage.packs[*pack as usize].bytes += size;
+        for (pack, size) in survey.index.frame_sizes() {
+            usage.packs[pack as usize].bytes += size;
         }
         for (_, places) in survey.needed() {
             let is_condemned = |place: &Place| packs[place.pack as usize].is_condemned;
@@ -38,7 +39,7 @@ impl Usage {
                 usage.strand(places);
             }
         }
-        Cover::of(survey, &sizes).choose(survey, &mut usage.packs);
+        Cover::of(survey).choose(survey, &mut usage.packs);
         usage
     }
 
@@ -52,7 +53,7 @@ impl Usage {
     pub(super) fn kept(&self, survey: &Survey) -> BTreeSet<Digest> {
         let packs = self.packs.iter().zip(&survey.index.packs);
         packs
-            .filter(|(usage, _)| usage.used_bytes > 0)
+            .filter(|(usage, _)| usage.is_used())
             .map(|(_, pack)| pack.name)
             .collect()
     }
@@ -68,13 +69,18 @@ impl Usage {
     }
 
     fn staying(&self) -> impl Iterator<Item = &PackUse> {
-        self.packs.iter().filter(|pack| pack.used_bytes > 0)
+        self.packs.iter().filter(|pack| pack.is_used())
     }
 }
 
 impl PackUse {
+    /// Whether it was chosen for anything.
+    pub(super) fn is_used(&self) -> bool {
+        self.used_blobs > 0
+    }
+
     pub(super) fn unused_bytes(&self) -> u64 {
-        self.bytes - self.used_bytes
+        self.bytes.saturating_sub(self.used_bytes)
     }
 }
 
@@ -82,25 +88,26 @@ impl PackUse {
 /// the largest part holds such blobs. So what was moved out of a pack is found in the new one, which is of use
 /// as a whole, and not in the old one, however full that is of what others hold as well.
 struct Cover<'a> {
-    /// The pack of each frame, and what it takes.
-    frames: &'a [(u32, u64)],
-    /// How many blobs of each frame are still to be held.
-    wanted: Vec<u32>,
-    /// What those frames of each pack take.
-    gains: Vec<u64>,
+    /// What is still to be held, of each pack.
+    gains: Vec<Gain>,
     /// Where each needed blob is; nowhere once a chosen pack holds it.
     places: Vec<&'a [Place]>,
     /// The needed blobs of each pack, by number.
     blobs: Vec<Vec<u32>>,
 }
 
+/// Blobs that are still to be held, and their share of what a pack takes.
+#[derive(Clone, Copy, Default)]
+struct Gain {
+    blobs: u32,
+    bytes: u64,
+}
+
 impl<'a> Cover<'a> {
-    fn of(survey: &'a Survey, frames: &'a [(u32, u64)]) -> Self {
+    fn of(survey: &'a Survey) -> Self {
         let packs = &survey.index.packs;
         let mut cover = Self {
-            frames,
-            wanted: vec![0; frames.len()],
-            gains: vec![0; packs.len()],
+            gains: vec![Gain::default(); packs.len()],
             places: Vec::new(),
             blobs: vec![Vec::new(); packs.len()],
         };
@@ -108,15 +115,13 @@ impl<'a> Cover<'a> {
             let number = cover.places.len() as u32;
             cover.places.push(places);
             for place in places {
-                if packs[place.pack as usize].is_condemned {
+                let pack = place.pack as usize;
+                if packs[pack].is_condemned {
                     continue;
                 }
-                let wanted = &mut cover.wanted[place.frame as usize];
-                if *wanted == 0 {
-                    cover.gains[place.pack as usize] += frames[place.frame as usize].1;
-                }
-                *wanted += 1;
-                cover.blobs[place.pack as usize].push(number);
+                cover.gains[pack].blobs += 1;
+                cover.gains[pack].bytes += u64::from(place.share);
+                cover.blobs[pack].push(number);
             }
         }
         cover
@@ -124,24 +129,29 @@ impl<'a> Cover<'a> {
 
     /// Chooses until every blob is held that a pack holds which is not condemned.
     fn choose(mut self, survey: &Survey, packs: &mut [PackUse]) {
-        let worth = |pack: usize, gain: u64, of: &PackUse| {
-            let share = u128::from(gain) * 1_000_000 / u128::from(of.bytes.max(1));
-            (share, gain, Reverse(survey.index.packs[pack].name), pack)
+        let worth = |pack: usize, gain: Gain, of: &PackUse| {
+            let share = u128::from(gain.bytes) * 1_000_000 / u128::from(of.bytes.max(1));
+            let name = Reverse(survey.index.packs[pack].name);
+            (share, gain.bytes, gain.blobs, name, pack)
         };
         let gains = self.gains.iter().enumerate();
         let mut best: BinaryHeap<_> = gains
-            .filter(|(_, gain)| **gain > 0)
+            .filter(|(_, gain)| gain.blobs > 0)
             .map(|(pack, gain)| worth(pack, *gain, &packs[pack]))
             .collect();
         while let Some(promised) = best.pop() {
-            let pack = promised.3;
+            let pack = promised.4;
             let gain = self.gains[pack];
+            if gain.blobs == 0 {
+                continue;
+            }
             let now = worth(pack, gain, &packs[pack]);
-            if gain > 0 && now < promised {
+            if now < promised {
                 // Others hold a part of it by now.
                 best.push(now);
-            } else if gain > 0 {
-                packs[pack].used_bytes = gain;
+            } else {
+                packs[pack].used_blobs = gain.blobs;
+                packs[pack].used_bytes = gain.bytes;
                 self.take(pack);
             }
         }
@@ -151,14 +161,10 @@ impl<'a> Cover<'a> {
     fn take(&mut self, pack: usize) {
         for blob in std::mem::take(&mut self.blobs[pack]) {
             for place in std::mem::take(&mut self.places[blob as usize]) {
+                let gain = &mut self.gains[place.pack as usize];
                 // Condemned packs were not counted.
-                let Some(left) = self.wanted[place.frame as usize].checked_sub(1) else {
-                    continue;
-                };
-                self.wanted[place.frame as usize] = left;
-                if left == 0 {
-                    self.gains[place.pack as usize] -= self.frames[place.frame as usize].1;
-                }
+                gain.blobs = gain.blobs.saturating_sub(1);
+                gain.bytes = gain.bytes.saturating_sub(u64::from(place.share));
             }
         }
     }

@@ -13,6 +13,7 @@ use crate::repository::index::Index;
 use crate::repository::pipeline::PackSink;
 use crate::repository::writer::Failure;
 use crate::repository::writer::effort::{Effort, Gauge};
+use crate::repository::writer::group::Group;
 use crate::repository::{Random, RepositoryError};
 use std::{
     cell::RefCell,
@@ -63,6 +64,7 @@ pub(crate) struct BlobWriter {
     claimed: [Mutex<HashMap<BlobPrefix, u8>>; SHARDS],
     data: Mutex<Vec<PackWriter>>,
     trees: Mutex<Vec<PackWriter>>,
+    groups: Mutex<Vec<Group>>,
     sink: Mutex<Option<PackSink>>,
     spare: Mutex<Vec<Vec<u8>>>,
     random: Random,
@@ -93,6 +95,7 @@ impl BlobWriter {
             claimed: std::array::from_fn(|_| Mutex::default()),
             data: Mutex::default(),
             trees: Mutex::default(),
+            groups: Mutex::default(),
             sink: Mutex::new(Some(sink)),
             spare: Mutex::default(),
             random,
@@ -309,6 +312,21 @@ impl BlobWriter {
         Ok(Some(depth))
     }
 
+    /// Calls `f` with a group that nobody else adds to meanwhile.
+    pub(crate) fn with_group<T>(&self, f: impl FnOnce(&mut Group) -> T) -> T {
+        let open = lock(&self.groups).pop();
+        let mut group = open.unwrap_or_default();
+        let result = f(&mut group);
+        lock(&self.groups).push(group);
+        result
+    }
+
+    /// Stores what is in groups so far, so that others may stand on it.
+    pub(crate) fn store_groups(&self) -> Result<(), RepositoryError> {
+        let open = std::mem::take(&mut *lock(&self.groups));
+        open.into_iter().try_for_each(|mut group| group.store(self))
+    }
+
     fn append(
         &self,
         kind: BlobKind,
@@ -384,11 +402,12 @@ impl BlobWriter {
 
     /// Closes every open pack, and the way to the uploads. Nothing can be stored afterwards.
     pub(crate) fn finish(&self) -> Result<(), RepositoryError> {
+        let grouped = self.store_groups();
         let open = [&self.data, &self.trees].map(|packs| std::mem::take(&mut *lock(packs)));
         let mut closed = open.into_iter().flatten().filter(|pack| !pack.is_empty());
         let outcome = closed.try_for_each(|pack| self.close(pack));
         self.abandon();
-        self.failure.check().and(outcome)
+        self.failure.check().and(grouped).and(outcome)
     }
 
     /// Closes the way to the uploads.

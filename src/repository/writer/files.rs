@@ -9,7 +9,8 @@ use crate::model::tree::{
 use crate::repository::RepositoryError;
 use crate::repository::format::chunk::Profile;
 use crate::repository::writer::blobs::{BlobWriter, ContentBuilder};
-use crate::repository::writer::cut::{Cut, CutError, Cutter, fill, store_chunks};
+use crate::repository::writer::cut::{Cut, CutError, Cutter, fill};
+use crate::repository::writer::group::Group;
 use crate::repository::writer::versions::{Previous, Versions};
 use crate::repository::writer::{Problems, Progress};
 use std::{
@@ -94,8 +95,8 @@ thread_local! {
 }
 
 impl Reading {
-    /// Stores the bytes of one small file, or whatever it has grown to.
-    pub(crate) fn store(&self, found: Found) -> Result<Entry, RepositoryError> {
+    /// Stores the bytes of one small file, or whatever it has grown to; what is short in `group`.
+    pub(crate) fn store(&self, found: Found, group: &mut Group) -> Result<Entry, RepositoryError> {
         let Found {
             path,
             mut node,
@@ -111,7 +112,7 @@ impl Reading {
                 }
                 Outcome::Complete { was_read: false }
             }
-            Body::Read(open) => self.read_small(&path, &mut node, open)?,
+            Body::Read(open) => self.read_small((&path, &mut node), open, group)?,
             Body::Stream(open) => return self.cut_stream(path, node, open),
         };
         Ok(Entry {
@@ -123,9 +124,9 @@ impl Reading {
 
     fn read_small(
         &self,
-        path: &[u8],
-        node: &mut Node,
+        (path, node): (&[u8], &mut Node),
         open: Box<dyn OpenBody>,
+        group: &mut Group,
     ) -> Result<Outcome, RepositoryError> {
         let Some(mut body) = self.open(path, open) else {
             return Ok(Outcome::Missing);
@@ -134,7 +135,7 @@ impl Reading {
             if scratch.is_empty() {
                 *scratch = vec![0; SCRATCH_LEN_BYTES];
             }
-            self.read_through(&mut *body, scratch)
+            self.read_through(&mut *body, scratch, group)
         });
         match read {
             Ok((len, content)) => {
@@ -161,6 +162,7 @@ impl Reading {
         &self,
         body: &mut dyn ReadBody,
         scratch: &mut [u8],
+        group: &mut Group,
     ) -> Result<(u64, ContentBuilder), CutError> {
         let mut content = ContentBuilder::default();
         let (mut len, mut start, mut at_end) = (0, 0, false);
@@ -170,7 +172,7 @@ impl Reading {
             let end = start + filled;
             at_end = end < scratch.len();
             let (chunks, cut_to) = self.cutter.cut_buffer(&scratch[..end], at_end);
-            self.store_cut(scratch, &chunks)
+            self.store_cut(scratch, &chunks, group)
                 .and_then(|ids| content.extend(&self.writer, &ids))
                 .map_err(CutError::Repository)?;
             scratch.copy_within(cut_to..end, 0);
@@ -179,8 +181,19 @@ impl Reading {
         Ok((len, content))
     }
 
-    fn store_cut(&self, bytes: &[u8], chunks: &[usize]) -> Result<Vec<BlobId>, RepositoryError> {
-        store_chunks(&self.writer, self.cutter.profile, bytes, chunks)
+    fn store_cut(
+        &self,
+        bytes: &[u8],
+        chunks: &[usize],
+        group: &mut Group,
+    ) -> Result<Vec<BlobId>, RepositoryError> {
+        let mut from = 0;
+        let chunks = chunks.iter().map(|len| {
+            let chunk = &bytes[from..from + len];
+            from += len;
+            chunk
+        });
+        chunks.map(|chunk| group.put(&self.writer, chunk)).collect()
     }
 
     /// Reads a long file on this thread, while the pool stores what is cut.
@@ -193,7 +206,10 @@ impl Reading {
         let open = match body {
             Body::Read(open) => open,
             Body::Stream(open) => return self.cut_stream(path, node, open),
-            body => return self.store(Found { path, node, body }),
+            body => {
+                let found = Found { path, node, body };
+                return self.writer.with_group(|group| self.store(found, group));
+            }
         };
         let Some(mut body) = self.open(&path, open) else {
             return Ok(Entry {

@@ -6,6 +6,7 @@ pub(crate) mod blobs;
 mod cut;
 pub(crate) mod effort;
 mod files;
+pub(crate) mod group;
 mod join;
 mod previous;
 mod tree;

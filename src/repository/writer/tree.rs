@@ -184,10 +184,10 @@ impl Pending {
         let Self { found, to_read, .. } = std::mem::take(self);
         let reading = reading.clone();
         let store = move || {
-            found
-                .into_iter()
-                .map(|found| reading.store(found))
-                .collect()
+            reading.writer.with_group(|group| {
+                let found = found.into_iter();
+                found.map(|found| reading.store(found, group)).collect()
+            })
         };
         send(
             batches,

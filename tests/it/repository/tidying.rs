@@ -126,6 +126,64 @@ async fn what_two_hosts_stored_twice_is_moved_once_and_not_by_every_prune() {
     }
 }
 
+/// Small files of one directory are one frame: what is of no use in it counts, and goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_of_which_little_is_needed_is_made_anew_without_the_rest() {
+    let memory = memory();
+    let repository = repository(&memory).await;
+    let file = |n: usize| (format!("{n:02}"), noise(&n.to_string(), 1000));
+    let all: Files = (0..100).map(file).collect();
+    let kept: Files = (0..10).map(|n| file(n * 10)).collect();
+    back_up(&repository, &all).await.unwrap();
+    let first = newest(&repository).await;
+    back_up(&repository, &kept).await.unwrap();
+    repository.forget(&first, "test", None).await.unwrap();
+    let mut request = NOW;
+    request.repack.unused_max = Percent(100);
+    let report = repository.prune(request).await.unwrap();
+    assert_eq!(report.repacked.count, 0, "{report:?}");
+    assert!(
+        (90_000..91_000).contains(&report.unused_bytes),
+        "{report:?}"
+    );
+    let report = repository.prune(NOW).await.unwrap();
+    assert_eq!(report.repacked.count, 1, "{report:?}");
+    assert_eq!(report.unused_bytes, 0, "{report:?}");
+    memory.advance(SignedDuration::from_hours(25));
+    repository.prune(NOW).await.unwrap();
+    assert!(bytes(&memory, "packs/d").await < 12_000);
+    let reader = repository.reader().await.unwrap();
+    let backup = newest(&repository).await;
+    assert_eq!(read_back(&reader, &backup.manifest).await.unwrap(), kept);
+}
+
+/// The first byte of what compresses well takes less than a byte of its frame: its pack is needed all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_next_to_nothing_is_kept() {
+    for unused_max in [100, 0] {
+        let memory = memory();
+        let repository = repository(&memory).await;
+        let kept = files(&[("a", b"x".to_vec())]);
+        let mut all = kept.clone();
+        all.insert("b".to_owned(), b"some text ".repeat(6_000));
+        back_up(&repository, &all).await.unwrap();
+        let first = newest(&repository).await;
+        back_up(&repository, &kept).await.unwrap();
+        repository.forget(&first, "test", None).await.unwrap();
+        let mut request = NOW;
+        request.repack.unused_max = Percent(unused_max);
+        for _ in 0..3 {
+            repository.prune(request).await.unwrap();
+            memory.advance(SignedDuration::from_hours(25));
+        }
+        let reader = repository.reader().await.unwrap();
+        let backup = newest(&repository).await;
+        assert_eq!(read_back(&reader, &backup.manifest).await.unwrap(), kept);
+        let report = repository.check(CheckLevel::Full).await.unwrap();
+        assert!(report.is_clean(), "{report:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn little_waste_and_a_spent_budget_move_nothing() {
     let (_, repository, _) = partly_used(1_000_000, 40_000).await;

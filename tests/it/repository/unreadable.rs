@@ -48,7 +48,7 @@ async fn damaged_blobs_are_told_one_by_one_and_the_others_are_read() {
     let memory = memory();
     let repository = repository(&memory).await;
     let tree: Files = (0..10)
-        .map(|n| (format!("{n}"), noise(&format!("{n}"), 50_000)))
+        .map(|n| (format!("{n}"), noise(&format!("{n}"), 70_000)))
         .collect();
     let manifest = back_up(&repository, &tree).await.unwrap();
     let reader = repository.reader().await.unwrap();

@@ -258,7 +258,7 @@ const RULES: [(Broken, u64); 18] = [
     (Broken::CommitsAfterItsEnd, 23),
     (Broken::TakenForOwn, 2),
     (Broken::RefersToCondemned, 3),
-    (Broken::GapInLog, 29),
+    (Broken::GapInLog, 17),
     (Broken::LeasesAfterReading, 20),
     (Broken::NamesComeTwice, 2),
     (Broken::SeesNoLeases, 11),
