@@ -210,7 +210,7 @@ pub struct Problem {
 /// Looks up what the parent backup held, so that unchanged files need not be read.
 pub trait Previous: Send {
     /// The parent's node at `path` below the root. Calls come in the order of the walk: each directory
-    /// before its entries, siblings sorted by name.
+    /// before its entries, siblings sorted by name. A file is given away: the second time it is not there.
     fn find(&mut self, path: &[u8]) -> Option<Node>;
     /// When the parent's own walk started, by this machine's clock, nanoseconds since the Unix epoch.
     /// What was touched at that time or later may have changed again unseen.

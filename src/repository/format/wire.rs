@@ -71,6 +71,18 @@ impl<'a> Reader<'a> {
     }
 
     fn varint128(&mut self) -> Result<u128, FormatError> {
+        // Nearly all have less than 64 bits, and numbers of 128 are slow.
+        let mut low = 0;
+        for (at, byte) in self.rest.iter().take(9).enumerate() {
+            low |= u64::from(byte & 0x7f) << (7 * at);
+            if byte & 0x80 == 0 {
+                if *byte == 0 && at > 0 {
+                    break;
+                }
+                self.rest = &self.rest[at + 1..];
+                return Ok(u128::from(low));
+            }
+        }
         let mut value = 0u128;
         for shift in (0..128).step_by(7) {
             let byte = self.u8()?;
@@ -145,6 +157,12 @@ pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 fn put_varint128(out: &mut Vec<u8>, mut value: u128) {
+    // Numbers of 128 bits are slow.
+    while value > u128::from(u64::MAX) {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    let mut value = value as u64;
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;

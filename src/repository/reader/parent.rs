@@ -48,7 +48,7 @@ impl Previous for ParentTree {
     fn find(&mut self, path: &[u8]) -> Option<Node> {
         let (parent, name) = split(path);
         self.descend(parent)?;
-        self.entry(name)
+        self.take(name)
     }
 
     fn started_ns(&self) -> i128 {
@@ -57,6 +57,13 @@ impl Previous for ParentTree {
 }
 
 impl ParentTree {
+    /// The node at `path`, which stays where it is.
+    pub(crate) fn look_up(&mut self, path: &[u8]) -> Option<Node> {
+        let (parent, name) = split(path);
+        self.descend(parent)?;
+        self.entry(name).cloned()
+    }
+
     /// Opens the directories down to `path`, from the deepest that is open already.
     fn descend(&mut self, path: &[u8]) -> Option<()> {
         if self.open.last()?.path == path {
@@ -101,23 +108,45 @@ impl ParentTree {
     }
 
     /// An entry of the innermost open directory.
-    fn entry(&mut self, name: &[u8]) -> Option<Node> {
+    fn entry(&mut self, name: &[u8]) -> Option<&Node> {
         let entries = self.entries()?;
-        let at = entries
-            .binary_search_by(|node| node.name.as_slice().cmp(name))
-            .ok()?;
-        Some(entries[at].clone())
+        find(entries, name).map(|at| &entries[at])
+    }
+
+    /// As [`Self::entry`], given away if it is a file: what is left of it in its place is no file.
+    fn take(&mut self, name: &[u8]) -> Option<Node> {
+        let entries = self.entries()?;
+        let node = &mut entries[find(entries, name)?];
+        if !matches!(node.kind, NodeKind::File { .. }) {
+            return Some(node.clone());
+        }
+        Some(Node {
+            name: node.name.clone(),
+            kind: std::mem::replace(&mut node.kind, NodeKind::Directory { tree: None }),
+            user: node.user.take(),
+            group: node.group.take(),
+            xattrs: std::mem::take(&mut node.xattrs),
+            unknown: std::mem::take(&mut node.unknown),
+            ..*node
+        })
     }
 
     /// All entries of the innermost open directory.
-    fn entries(&mut self) -> Option<&[Node]> {
+    fn entries(&mut self) -> Option<&mut [Node]> {
         let level = self.open.last_mut()?;
         if level.entries.is_none() {
             let read = self.entries_of.ask(level.tree).flatten();
             level.entries = Some(read.unwrap_or_default());
         }
-        level.entries.as_deref()
+        level.entries.as_deref_mut()
     }
+}
+
+/// Where the node of this name is among siblings.
+fn find(entries: &[Node], name: &[u8]) -> Option<usize> {
+    entries
+        .binary_search_by(|node| node.name.as_slice().cmp(name))
+        .ok()
 }
 
 /// A name with a mark in place of each number.

@@ -3,7 +3,7 @@
 //! Whatever can not be found or read counts as not there.
 
 use crate::model::ids::BlobId;
-use crate::model::tree::{Content, NodeKind, Previous as _};
+use crate::model::tree::{Content, NodeKind};
 use crate::repository::pipeline::{self, Asker};
 use crate::repository::reader::deltas::Carried;
 use crate::repository::writer::against::{BaseReader, Bases};
@@ -65,7 +65,7 @@ impl Versions {
     /// What was under this path; or under one that is the same but for numbers, if nothing was.
     pub(crate) fn find(&self, path: &[u8]) -> Option<Previous> {
         let mut tree = self.tree.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = tree.find(path);
+        let found = tree.look_up(path);
         let found = found.or_else(|| tree.numbered_otherwise(path))?;
         let NodeKind::File { content, size, .. } = found.kind else {
             return None;

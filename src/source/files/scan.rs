@@ -17,8 +17,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
-/// Entries per message, which also bounds the descriptors that wait in messages.
-const BATCH_LEN: usize = 128;
+/// Entries per message.
+const BATCH_LEN: usize = 256;
+/// Directories per message: each is a descriptor that stays open until the message was read.
+const BATCH_DIRECTORIES: usize = 32;
 /// Directories on the way down that stay open; those above are opened again when they are come back to.
 const OPEN_DEPTH: usize = 64;
 
@@ -133,6 +135,7 @@ impl Scan {
         let mut out = Out {
             to,
             batch: Vec::with_capacity(BATCH_LEN),
+            directories: 0,
             listening: true,
         };
         let parent = self.root.clone();
@@ -314,13 +317,19 @@ impl Scan {
 struct Out<'a> {
     to: &'a SyncSender<Message>,
     batch: Vec<Item>,
+    /// Directories in it.
+    directories: usize,
     listening: bool,
 }
 
 impl Out<'_> {
     fn push(&mut self, item: Item) {
+        if let Item::Entry(entry) = &item {
+            self.directories += usize::from(entry.stat.kind.is_dir());
+        }
         self.batch.push(item);
-        if self.batch.len() == BATCH_LEN {
+        if self.batch.len() == BATCH_LEN || self.directories == BATCH_DIRECTORIES {
+            self.directories = 0;
             let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH_LEN));
             self.listening &= self.to.send(Message::Batch(batch)).is_ok();
         }

@@ -18,8 +18,8 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{io, thread, vec};
 
-/// Batches that may wait.
-const BATCHES_AHEAD: usize = 2;
+/// Batches that may wait, so that reading directories goes on while the parent's are read.
+const BATCHES_AHEAD: usize = 8;
 /// Times of file systems and the machine's clock may differ by this much.
 const CLOCK_SLACK_NS: i128 = 2_000_000_000;
 /// Notes beyond this many are counted only.

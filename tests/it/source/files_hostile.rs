@@ -135,13 +135,13 @@ fn a_directory_that_becomes_a_link_does_not_lead_out_of_the_tree() {
 fn what_vanishes_during_the_walk_is_a_note_and_not_a_failure() {
     let root = TempDir::new().expect("a directory");
     // More than the scan can send ahead, so that the last are still there to be deleted.
-    for n in 0..2000 {
+    for n in 0..5000 {
         fs::write(root.path().join(format!("{n:05}")), b"x").expect("written");
     }
     let mut walk = walk(request(root.path())).expect("the source is there");
     let tally = walk.tally();
     assert!(walk.next().is_some_and(|first| first.is_ok()));
-    for n in 1500..2000 {
+    for n in 4000..5000 {
         fs::remove_file(root.path().join(format!("{n:05}"))).expect("removed");
     }
     let found: Vec<_> = walk.collect();
@@ -149,7 +149,7 @@ fn what_vanishes_during_the_walk_is_a_note_and_not_a_failure() {
     let tally = tally.lock().expect("nobody panicked").clone();
     assert_eq!(
         (tally.files, tally.note_count, tally.problems),
-        (1500, 500, 0)
+        (4000, 1000, 0)
     );
 }
 

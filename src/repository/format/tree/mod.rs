@@ -96,9 +96,10 @@ pub fn encode_leaves(entries: &[Node]) -> Result<Vec<Leaf>, FormatError> {
 }
 
 fn ends_leaf(name: &[u8], count: usize, body_len: usize) -> bool {
-    let hash = blake3::hash(name);
-    let chosen = low_word(hash.as_bytes()) & LEAF_CUT_MASK == 0;
-    (count >= LEAF_MIN_ENTRIES && chosen) || count >= LEAF_MAX_ENTRIES || body_len >= LEAF_MAX_BYTES
+    let is_chosen = || low_word(blake3::hash(name).as_bytes()) & LEAF_CUT_MASK == 0;
+    (count >= LEAF_MIN_ENTRIES && is_chosen())
+        || count >= LEAF_MAX_ENTRIES
+        || body_len >= LEAF_MAX_BYTES
 }
 
 fn low_word(bytes: &[u8; 32]) -> u64 {
@@ -153,7 +154,7 @@ fn decode_leaf(mut reader: Reader<'_>) -> Result<Vec<Node>, FormatError> {
     if count > LEAF_MAX_ENTRIES {
         return Err(reader.wrong("a leaf has too many entries"));
     }
-    let mut nodes: Vec<Node> = Vec::new();
+    let mut nodes: Vec<Node> = Vec::with_capacity(count);
     for _ in 0..count {
         let node = node::decode(&mut reader)?;
         if nodes.last().is_some_and(|last| last.name >= node.name) {

@@ -6,7 +6,6 @@ use crate::model::tree::{Content, Node, NodeKind, Special};
 use crate::repository::format::FormatError;
 use crate::repository::format::tree::{NODE_MAX_BYTES, WHAT};
 use crate::repository::format::wire::{Reader, put_bytes, put_signed, put_varint};
-use std::collections::BTreeMap;
 
 /// The shortest node: kind, length, and a name of one byte as a field.
 pub(crate) const MIN_LEN: usize = 5;
@@ -54,40 +53,26 @@ pub fn check_name(name: &[u8]) -> Result<(), FormatError> {
     Ok(())
 }
 
-type Fields<'a> = BTreeMap<u64, std::borrow::Cow<'a, [u8]>>;
-
-/// Appends `node`.
+/// Appends `node`: its fields in the order of their tags.
 pub(crate) fn encode(node: &Node, out: &mut Vec<u8>) -> Result<(), FormatError> {
     check_name(&node.name)?;
-    let mut fields: Fields<'_> = BTreeMap::new();
-    for (tag, value) in &node.unknown {
-        fields.insert(*tag, value.as_slice().into());
-    }
-    fields.insert(NAME, node.name.as_slice().into());
-    let numbers = [
-        (MODE, u64::from(node.mode)),
-        (UID, u64::from(node.uid)),
-        (GID, u64::from(node.gid)),
-        (INODE, node.inode),
-        (DEVICE, node.device),
-    ];
-    for (tag, value) in numbers {
-        number(&mut fields, tag, value);
-    }
+    out.push(kind_code(&node.kind));
+    let start = out.len();
+    put_field(out, NAME, &node.name);
+    put_number(out, MODE, u64::from(node.mode));
+    put_number(out, UID, u64::from(node.uid));
+    put_number(out, GID, u64::from(node.gid));
     for (tag, text) in [(USER, &node.user), (GROUP, &node.group)] {
         if let Some(text) = text {
-            fields.insert(tag, text.as_bytes().into());
+            put_field(out, tag, text.as_bytes());
         }
     }
-    for (tag, time) in [(MTIME, node.mtime_ns), (CTIME, node.ctime_ns)] {
-        let mut value = Vec::new();
-        put_signed(&mut value, time);
-        fields.insert(tag, value.into());
-    }
+    put_short(out, MTIME, |out| put_signed(out, node.mtime_ns));
+    put_short(out, CTIME, |out| put_signed(out, node.ctime_ns));
+    put_number(out, INODE, node.inode);
+    put_number(out, DEVICE, node.device);
     if let Some(link) = node.hard_link {
-        let mut value = Vec::new();
-        put_varint(&mut value, link);
-        fields.insert(HARD_LINK, value.into());
+        put_short(out, HARD_LINK, |out| put_varint(out, link));
     }
     if !node.xattrs.is_empty() {
         let mut value = Vec::new();
@@ -95,38 +80,82 @@ pub(crate) fn encode(node: &Node, out: &mut Vec<u8>) -> Result<(), FormatError> 
             put_bytes(&mut value, name);
             put_bytes(&mut value, content);
         }
-        fields.insert(XATTRS, value.into());
+        put_field(out, XATTRS, &value);
     }
-    let kind = encode_kind(&node.kind, &mut fields)?;
-    write(kind, &fields, out);
+    encode_kind(&node.kind, out)?;
+    let mut last = RDEV;
+    for (tag, value) in &node.unknown {
+        if *tag <= last {
+            let why = "an unknown field has the tag of another, or is out of order";
+            return Err(FormatError::malformed(WHAT, why));
+        }
+        put_field(out, *tag, value);
+        last = *tag;
+    }
+    put_len_before(out, start);
     Ok(())
 }
 
+fn put_field(out: &mut Vec<u8>, tag: u64, value: &[u8]) {
+    put_varint(out, tag);
+    put_bytes(out, value);
+}
+
 /// A number that is 0 is left out.
-fn number(fields: &mut Fields<'_>, tag: u64, value: u64) {
+fn put_number(out: &mut Vec<u8>, tag: u64, value: u64) {
     if value != 0 {
-        let mut bytes = Vec::new();
-        put_varint(&mut bytes, value);
-        fields.insert(tag, bytes.into());
+        put_short(out, tag, |out| put_varint(out, value));
     }
 }
 
-fn encode_kind<'a>(kind: &'a NodeKind, fields: &mut Fields<'a>) -> Result<u8, FormatError> {
+/// A field whose value takes less than 128 bytes, as every number does: its length is one byte.
+fn put_short(out: &mut Vec<u8>, tag: u64, put: impl FnOnce(&mut Vec<u8>)) {
+    put_varint(out, tag);
+    let at = out.len();
+    out.push(0);
+    put(out);
+    out[at] = (out.len() - at - 1) as u8;
+}
+
+/// Puts the length of what begins at `start` before it.
+fn put_len_before(out: &mut Vec<u8>, start: usize) {
+    let end = out.len();
+    put_varint(out, (end - start) as u64);
+    let len_of_len = out.len() - end;
+    out[start..].rotate_right(len_of_len);
+}
+
+fn kind_code(kind: &NodeKind) -> u8 {
+    match kind {
+        NodeKind::File { .. } => FILE,
+        NodeKind::Directory { .. } => DIRECTORY,
+        NodeKind::Symlink { .. } => SYMLINK,
+        NodeKind::Special { what, .. } => {
+            let code = SPECIALS.iter().find(|(_, special)| special == what);
+            code.map_or(0, |(code, _)| *code)
+        }
+    }
+}
+
+fn encode_kind(kind: &NodeKind, out: &mut Vec<u8>) -> Result<(), FormatError> {
     match kind {
         NodeKind::File {
             size,
             content,
             extents,
         } => {
-            number(fields, SIZE, *size);
+            put_number(out, SIZE, *size);
             if !content.blobs.is_empty() {
-                let tag = if content.is_list {
-                    CONTENT_LISTS
-                } else {
-                    CONTENT
+                let tag = match content.is_list {
+                    true => CONTENT_LISTS,
+                    false => CONTENT,
                 };
-                let ids: Vec<u8> = content.blobs.iter().flat_map(|id| id.0).collect();
-                fields.insert(tag, ids.into());
+                put_varint(out, tag);
+                put_varint(out, (content.blobs.len() * size_of::<BlobId>()) as u64);
+                content
+                    .blobs
+                    .iter()
+                    .for_each(|id| out.extend_from_slice(&id.0));
             }
             if !extents.is_empty() {
                 check_extents(extents, *size)?;
@@ -135,38 +164,20 @@ fn encode_kind<'a>(kind: &'a NodeKind, fields: &mut Fields<'a>) -> Result<u8, Fo
                     put_varint(&mut value, *offset);
                     put_varint(&mut value, *len);
                 }
-                fields.insert(EXTENTS, value.into());
+                put_field(out, EXTENTS, &value);
             }
-            Ok(FILE)
         }
-        NodeKind::Directory { tree: Some(tree) } => {
-            fields.insert(SUBTREE, tree.0.as_slice().into());
-            Ok(DIRECTORY)
+        NodeKind::Directory { tree: Some(tree) } => put_field(out, SUBTREE, &tree.0),
+        NodeKind::Directory { tree: None } => {
+            return Err(FormatError::malformed(
+                WHAT,
+                "a directory was not written before the one that holds it",
+            ));
         }
-        NodeKind::Directory { tree: None } => Err(FormatError::malformed(
-            WHAT,
-            "a directory was not written before the one that holds it",
-        )),
-        NodeKind::Symlink { target } => {
-            fields.insert(TARGET, target.as_slice().into());
-            Ok(SYMLINK)
-        }
-        NodeKind::Special { what, rdev } => {
-            number(fields, RDEV, *rdev);
-            let code = SPECIALS.iter().find(|(_, special)| special == what);
-            Ok(code.map_or(0, |(code, _)| *code))
-        }
+        NodeKind::Symlink { target } => put_field(out, TARGET, target),
+        NodeKind::Special { rdev, .. } => put_number(out, RDEV, *rdev),
     }
-}
-
-fn write(kind: u8, fields: &Fields<'_>, out: &mut Vec<u8>) {
-    let mut body = Vec::with_capacity(96);
-    for (tag, value) in fields {
-        put_varint(&mut body, *tag);
-        put_bytes(&mut body, value);
-    }
-    out.push(kind);
-    put_bytes(out, &body);
+    Ok(())
 }
 
 /// Reads a node and refuses what no honest writer makes.
@@ -179,8 +190,8 @@ pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Node, FormatError> {
             limit_bytes: NODE_MAX_BYTES as u64,
         });
     }
-    let mut fields = FieldReader(read_fields(body)?);
-    let name = fields.0.remove(&NAME).unwrap_or_default().to_vec();
+    let mut fields = Fields::read(body)?;
+    let name = fields.take(NAME).unwrap_or_default().to_vec();
     check_name(&name)?;
     let kind = decode_kind(kind, &mut fields)?;
     Ok(Node {
@@ -201,34 +212,19 @@ pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Node, FormatError> {
     })
 }
 
-fn read_fields(body: &[u8]) -> Result<Fields<'_>, FormatError> {
-    let mut reader = Reader::new(body, WHAT);
-    let mut fields = BTreeMap::new();
-    let mut last = 0;
-    while !reader.is_empty() {
-        let tag = reader.varint()?;
-        if tag <= last {
-            return Err(reader.wrong("fields are not in order, or occur twice"));
-        }
-        fields.insert(tag, reader.bytes()?.into());
-        last = tag;
-    }
-    Ok(fields)
-}
-
-fn decode_kind(kind: u8, fields: &mut FieldReader<'_>) -> Result<NodeKind, FormatError> {
+fn decode_kind(kind: u8, fields: &mut Fields<'_>) -> Result<NodeKind, FormatError> {
     match kind {
         FILE => fields.file(),
         DIRECTORY => {
             let wrong = |_| FormatError::malformed(WHAT, "a directory has no tree");
-            let tree = fields.0.remove(&SUBTREE).unwrap_or_default();
-            let tree = tree.as_ref().try_into().map_err(wrong)?;
+            let tree = fields.take(SUBTREE).unwrap_or_default();
+            let tree = tree.try_into().map_err(wrong)?;
             Ok(NodeKind::Directory {
                 tree: Some(BlobId(tree)),
             })
         }
         SYMLINK => {
-            let target = fields.0.remove(&TARGET).unwrap_or_default().to_vec();
+            let target = fields.take(TARGET).unwrap_or_default().to_vec();
             if target.is_empty() || target.contains(&0) {
                 return Err(FormatError::malformed(
                     WHAT,
@@ -252,26 +248,55 @@ fn decode_kind(kind: u8, fields: &mut FieldReader<'_>) -> Result<NodeKind, Forma
 
 type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Fields by tag; what is read is taken out, what stays is unknown.
-struct FieldReader<'a>(Fields<'a>);
+/// The fields of a node. What is read is taken out.
+struct Fields<'a> {
+    /// By tag.
+    known: [Option<&'a [u8]>; RDEV as usize + 1],
+    /// Of a later version.
+    unknown: Vec<(u64, Vec<u8>)>,
+}
 
-impl FieldReader<'_> {
-    fn read<T>(
+impl<'a> Fields<'a> {
+    fn read(body: &'a [u8]) -> Result<Self, FormatError> {
+        let mut reader = Reader::new(body, WHAT);
+        let (known, unknown) = ([None; RDEV as usize + 1], Vec::new());
+        let mut fields = Self { known, unknown };
+        let mut last = 0;
+        while !reader.is_empty() {
+            let tag = reader.varint()?;
+            if tag <= last {
+                return Err(reader.wrong("fields are not in order, or occur twice"));
+            }
+            let value = reader.bytes()?;
+            match usize::try_from(tag).ok().filter(|_| tag <= RDEV) {
+                Some(tag) => fields.known[tag] = Some(value),
+                None => fields.unknown.push((tag, value.to_vec())),
+            }
+            last = tag;
+        }
+        Ok(fields)
+    }
+
+    fn take(&mut self, tag: u64) -> Option<&'a [u8]> {
+        self.known[tag as usize].take()
+    }
+
+    fn get<T>(
         &mut self,
         tag: u64,
         read: impl FnOnce(&mut Reader<'_>) -> Result<T, FormatError>,
     ) -> Result<Option<T>, FormatError> {
-        let Some(value) = self.0.remove(&tag) else {
+        let Some(value) = self.take(tag) else {
             return Ok(None);
         };
-        let mut reader = Reader::new(&value, WHAT);
+        let mut reader = Reader::new(value, WHAT);
         let read = read(&mut reader)?;
         reader.end()?;
         Ok(Some(read))
     }
 
     fn optional(&mut self, tag: u64) -> Result<Option<u64>, FormatError> {
-        self.read(tag, |reader| reader.varint())
+        self.get(tag, |reader| reader.varint())
     }
 
     fn number(&mut self, tag: u64) -> Result<u64, FormatError> {
@@ -284,14 +309,12 @@ impl FieldReader<'_> {
     }
 
     fn time(&mut self, tag: u64) -> Result<i128, FormatError> {
-        Ok(self.read(tag, |reader| reader.signed())?.unwrap_or(0))
+        Ok(self.get(tag, |reader| reader.signed())?.unwrap_or(0))
     }
 
     fn text(&mut self, tag: u64) -> Result<Option<String>, FormatError> {
-        let value = self.0.remove(&tag);
-        value
-            .map(|value| String::from_utf8(value.into_owned()))
-            .transpose()
+        let text = self.take(tag).map(std::str::from_utf8).transpose();
+        text.map(|text| text.map(str::to_owned))
             .map_err(|_| FormatError::malformed(WHAT, "an owner's name is not UTF-8"))
     }
 
@@ -310,14 +333,14 @@ impl FieldReader<'_> {
             }
             Ok(xattrs)
         };
-        Ok(self.read(XATTRS, read)?.unwrap_or_default())
+        Ok(self.get(XATTRS, read)?.unwrap_or_default())
     }
 
     fn file(&mut self) -> Result<NodeKind, FormatError> {
         let size = self.number(SIZE)?;
-        let inline = self.read(CONTENT, ids)?;
-        let lists = self.read(CONTENT_LISTS, ids)?;
-        let extents = self.read(EXTENTS, pairs)?.unwrap_or_default();
+        let inline = self.get(CONTENT, ids)?;
+        let lists = self.get(CONTENT_LISTS, ids)?;
+        let extents = self.get(EXTENTS, pairs)?.unwrap_or_default();
         check_extents(&extents, size)?;
         let wrong = |why: &str| Err(FormatError::malformed(WHAT, why));
         let content = match (inline, lists) {
@@ -342,12 +365,11 @@ impl FieldReader<'_> {
     }
 
     fn rest(self) -> Result<Vec<(u64, Vec<u8>)>, FormatError> {
-        if self.0.keys().next().is_some_and(|tag| *tag <= RDEV) {
+        if self.known.iter().any(Option::is_some) {
             let why = "an entry has a field that its kind does not have";
             return Err(FormatError::malformed(WHAT, why));
         }
-        let owned = |(tag, value): (u64, std::borrow::Cow<'_, [u8]>)| (tag, value.into_owned());
-        Ok(self.0.into_iter().map(owned).collect())
+        Ok(self.unknown)
     }
 }
 
