@@ -32,6 +32,10 @@ fn is_unignored(path: &Path) -> bool {
     let Some(folder) = path.ancestors().skip(1).find(|above| above.is_dir()) else {
         return false;
     };
+    // Else there is no work tree, and nobody to be asked: a process takes as long as all the rest of a plan.
+    if !folder.ancestors().any(|above| above.join(".git").exists()) {
+        return false;
+    }
     let git = |arguments: &[&str]| {
         let status = Command::new("git")
             .arg("-C")

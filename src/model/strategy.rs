@@ -37,6 +37,7 @@ pub use crate::model::strategy::verify::{
 };
 
 use crate::model::ids::{Address, ComponentName, DestinationName, Digest, EncryptionName};
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -80,6 +81,14 @@ pub struct Strategy {
 }
 
 impl Strategy {
+    /// The rules of its timezone; UTC where the machine does not know it, which the plan file's check has refused.
+    pub fn zone(&self) -> TimeZone {
+        // Without a look into the machine's folders of time zones, which takes as long as a backup of nothing new.
+        match self.timezone.as_str() {
+            "UTC" => TimeZone::UTC,
+            name => TimeZone::get(name).unwrap_or(TimeZone::UTC),
+        }
+    }
     /// The component of that name.
     pub fn component(&self, name: &ComponentName) -> Option<&Component> {
         self.components.iter().find(|c| c.name == *name)

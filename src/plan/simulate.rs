@@ -87,7 +87,7 @@ pub fn simulate(
     at: AsOf,
     days: u32,
 ) -> Result<Simulation, Cycle> {
-    let zone = TimeZone::get(&strategy.timezone).unwrap_or(TimeZone::UTC);
+    let zone = strategy.zone();
     let (inventory, unseen) = reachable(strategy, inventory);
     let mut future = Future::new(strategy, inventory);
     let slots = all_slots(strategy, &zone);

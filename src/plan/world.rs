@@ -102,7 +102,7 @@ impl<'a> World<'a> {
             strategy,
             inventory,
             at,
-            zone: TimeZone::get(&strategy.timezone).unwrap_or(TimeZone::UTC),
+            zone: strategy.zone(),
             views,
             unmanaged,
         }

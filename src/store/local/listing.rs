@@ -3,8 +3,10 @@
 use crate::store::local::{TMP, no_directory};
 use crate::store::{Key, Meta, is_part};
 use jiff::Timestamp;
-use std::fs;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat, open, statat};
+use rustix::io::Errno;
 use std::io;
+use std::mem::MaybeUninit;
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::thread::{self, ScopedJoinHandle};
@@ -13,6 +15,8 @@ use std::thread::{self, ScopedJoinHandle};
 const MANY_FOLDERS: usize = 256;
 /// How many threads then read. They mostly wait when nothing is in the page cache.
 const READERS: usize = 4;
+/// Names of a folder that are read at once.
+const BUFFER_LEN_BYTES: usize = 8 << 10;
 
 /// What was seen below a folder.
 #[derive(Default)]
@@ -32,29 +36,26 @@ impl Look<'_> {
     /// Adds every object of `folder` and below.
     pub(super) fn add(&self, seen: &mut Seen, folder: &str) -> io::Result<()> {
         let (root, prefix) = (self.root, self.prefix);
-        let entries = match fs::read_dir(root.join(folder)) {
-            Err(e) if folder.is_empty() && e.kind() == io::ErrorKind::NotADirectory => {
-                return Err(no_directory(root));
-            }
-            Err(e)
-                if matches!(
-                    e.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
-                return Ok(());
-            }
-            entries => entries?,
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = match open(root.join(folder), flags, Mode::empty()) {
+            Err(Errno::NOTDIR) if folder.is_empty() => return Err(no_directory(root)),
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+            opened => opened?,
         };
         let mut folders = Vec::new();
-        for entry in entries {
+        let mut buffer = [MaybeUninit::uninit(); BUFFER_LEN_BYTES];
+        let mut entries = RawDir::new(&opened, &mut buffer);
+        while let Some(entry) = entries.next() {
             let entry = entry?;
             let name = entry.file_name();
             // The root of an ext4 volume has a `lost+found` that is nobody's object.
-            if folder.is_empty() && (name == TMP || name == "lost+found") {
+            let is_nobodys = |name: &[u8]| name == TMP.as_bytes() || name == b"lost+found";
+            if matches!(name.to_bytes(), b"." | b"..")
+                || folder.is_empty() && is_nobodys(name.to_bytes())
+            {
                 continue;
             }
-            let Some(part) = name.to_str().filter(|part| is_part(part)) else {
+            let Some(part) = name.to_str().ok().filter(|part| is_part(part)) else {
                 seen.strays += 1;
                 continue;
             };
@@ -63,12 +64,23 @@ impl Look<'_> {
             } else {
                 format!("{folder}/{part}")
             };
-            if entry.file_type()?.is_dir() {
-                if key.starts_with(prefix) || prefix.starts_with(&format!("{key}/")) {
-                    folders.push(key);
+            let (kind, mut stat) = (entry.file_type(), None);
+            if kind == FileType::Unknown || kind == FileType::RegularFile && key.starts_with(prefix)
+            {
+                stat = match statat(&opened, name, AtFlags::SYMLINK_NOFOLLOW) {
+                    // Deleted since the folder was read.
+                    Err(Errno::NOENT) => continue,
+                    stat => Some(stat?),
+                };
+            }
+            match stat.as_ref().map_or(kind, kind_of) {
+                FileType::Directory => {
+                    if key.starts_with(prefix) || prefix.starts_with(&format!("{key}/")) {
+                        folders.push(key);
+                    }
                 }
-            } else if key.starts_with(prefix) {
-                add_object(seen, &entry, key)?;
+                _ if !key.starts_with(prefix) => {}
+                _ => add_object(seen, key, stat)?,
             }
         }
         self.all(seen, &folders)
@@ -104,18 +116,23 @@ impl Look<'_> {
     }
 }
 
-fn add_object(seen: &mut Seen, entry: &fs::DirEntry, key: String) -> io::Result<()> {
-    let meta = match entry.metadata() {
-        // Deleted since the folder was read.
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        meta => meta?,
-    };
-    match Key::new(key) {
-        Ok(key) if meta.is_file() => seen.objects.push(Meta {
-            key,
-            size: meta.len(),
-            modified: Timestamp::try_from(meta.modified()?).map_err(io::Error::other)?,
-        }),
+fn kind_of(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}
+
+/// Adds a file; `stat` is nothing where it is something else.
+// The widths of the fields differ between architectures.
+#[allow(clippy::unnecessary_cast)]
+fn add_object(seen: &mut Seen, key: String, stat: Option<Stat>) -> io::Result<()> {
+    match (Key::new(key), stat) {
+        (Ok(key), Some(stat)) if kind_of(&stat).is_file() => {
+            let modified = Timestamp::new(stat.st_mtime as i64, stat.st_mtime_nsec as i32);
+            seen.objects.push(Meta {
+                key,
+                size: stat.st_size as u64,
+                modified: modified.map_err(io::Error::other)?,
+            });
+        }
         _ => seen.strays += 1,
     }
     Ok(())
