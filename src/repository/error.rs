@@ -95,6 +95,13 @@ pub enum RepositoryError {
         #[source]
         cause: Option<Box<RepositoryError>>,
     },
+    /// A prune found a session that pinned a backup which is not there any more, nor all that it stood on: it came
+    /// too late with its pin, or knows more than the store shows now. Nothing is removed until that session is over.
+    #[error("sessions on {} stand on a backup that is gone", hosts.join(", "))]
+    PinGone {
+        /// Where they run.
+        hosts: Vec<String>,
+    },
     /// A key slot that can not be made or named so.
     #[error("change the keys of the repository")]
     Key(#[source] crate::repository::format::key::KeyError),
@@ -179,6 +186,17 @@ impl RepositoryError {
             Self::PruneStopped { cause, .. } => {
                 cause.as_ref().is_some_and(|cause| cause.is_damage())
             }
+            _ => false,
+        }
+    }
+
+    /// Whether a prune was stopped by something that is not there, and not by what could not be read now.
+    pub(crate) fn is_missing(&self) -> bool {
+        match self {
+            Self::PruneStopped { cause, .. } => {
+                cause.as_ref().is_some_and(|cause| cause.is_missing())
+            }
+            Self::BlobMissing { .. } => true,
             _ => false,
         }
     }

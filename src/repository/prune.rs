@@ -101,7 +101,7 @@ pub struct PruneReport {
     pub waiting: Packs,
     /// When the first of these have had their grace, by the store's clock.
     pub waiting_until: Option<Timestamp>,
-    /// Hosts of live sessions that some packs wait for, sorted.
+    /// Hosts of sessions that packs wait for, sorted.
     pub waiting_for: Vec<String>,
     /// Sessions that were dead, and can not commit any more.
     pub revoked: u64,
@@ -118,6 +118,18 @@ impl Repository {
     pub async fn prune(&self, request: PruneRequest) -> Result<PruneReport, RepositoryError> {
         self.permits(Operation::Remove)?;
         let mut report = PruneReport::default();
+        match self.prune_into(request, &mut report).await {
+            Err(RepositoryError::PinGone { hosts }) => report.waiting_for = hosts,
+            pruned => pruned?,
+        }
+        Ok(report)
+    }
+
+    async fn prune_into(
+        &self,
+        request: PruneRequest,
+        report: &mut PruneReport,
+    ) -> Result<(), RepositoryError> {
         unless_full(self.probe().await)?;
         let grace = match self.is_single_writer().await? {
             true => request.grace.max(GRACE_SINGLE_WRITER),
@@ -125,27 +137,27 @@ impl Repository {
         };
         // Who died after it pinned what had just been removed must not stop this for ever.
         trash::remove_sessions(self, grace).await?;
-        trash::empty(self, request.trash, &mut report).await?;
+        trash::empty(self, request.trash, report).await?;
         let mut survey = Survey::for_condemning(self).await?;
-        let moved = repack::repack(self, &survey, request.repack, &mut report).await;
+        let moved = repack::repack(self, &survey, request.repack, report).await;
         if unless_full(moved)?.unwrap_or(true) {
             // One at a time: each holds the ids of all that is needed.
             drop(survey);
             survey = Survey::for_condemning(self).await?;
         }
-        let condemned = unless_full(condemn::condemn(self, survey, &mut report).await)?;
-        sweep::sweep(self, grace, &mut report).await?;
+        let condemned = unless_full(condemn::condemn(self, survey, report).await)?;
+        sweep::sweep(self, grace, report).await?;
         if condemned.is_none() {
             // Perhaps there is room for a record now.
             let survey = Survey::for_condemning(self).await?;
-            condemn::condemn(self, survey, &mut report).await?;
+            condemn::condemn(self, survey, report).await?;
         }
         segments::remove_superseded(self, grace).await?;
         trash::remove_sessions(self, grace).await?;
         self.remove_old_locks().await?;
-        wal::remove_taken_over(self, grace, &mut report).await?;
+        wal::remove_taken_over(self, grace, report).await?;
         report.tidied = old::remove_old(self, grace).await?;
-        Ok(report)
+        Ok(())
     }
 }
 

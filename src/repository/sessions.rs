@@ -61,6 +61,12 @@ impl Seen {
         Key::new(key.clone()).ok()
     }
 
+    /// Where it runs.
+    pub(crate) fn host(&self) -> String {
+        let host = self.start.read().map(|start| start.host.clone());
+        host.unwrap_or_else(|| format!("session {}", self.id))
+    }
+
     /// Whether it only reads. One whose start can not be read may be writing.
     pub(crate) fn is_reader(&self) -> bool {
         matches!(&self.start, Part::Read(start) if start.kind == LeaseKind::Read)

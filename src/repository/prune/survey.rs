@@ -8,7 +8,7 @@ use crate::repository::format::index::Segment;
 use crate::repository::format::pack::Frame;
 use crate::repository::index::{Index, Location, read_all_segments};
 use crate::repository::reach::reach;
-use crate::repository::sessions::Sessions;
+use crate::repository::sessions::{Seen, Sessions};
 use crate::repository::{Reader, Repository, RepositoryError, layout, pipeline};
 use crate::store::{Listing, Meta};
 use jiff::{SignedDuration, Timestamp};
@@ -70,7 +70,7 @@ impl Survey {
         log: Option<Condemned>,
         since: Timestamp,
     ) -> Result<Self, RepositoryError> {
-        let mut roots = backup_roots(repository).await?;
+        let roots = backup_roots(repository).await?;
         let sessions = repository.sessions().await?;
         if sessions.server_time.duration_since(since) > LEASES_KEPT_MIN {
             return Err(stopped("listing took hours; run again"));
@@ -82,7 +82,6 @@ impl Survey {
         {
             return Err(stopped(format!("the lease of session {}", hidden.id)));
         }
-        roots.extend(sessions.roots());
         let log = match log {
             Some(log) => log,
             None => repository.condemned().await?,
@@ -96,7 +95,7 @@ impl Survey {
         let listing = repository.store().list(layout::PACKS).await?;
         let index = Arc::new(build_index(&segments, &listing, &log).await);
         let reader = Reader::new(repository.clone(), index.clone());
-        let needed = needed(&reader, &index, roots).await?;
+        let needed = needed_by_all(&reader, &index, roots, &sessions).await?;
         Ok(Self {
             log,
             sessions,
@@ -155,6 +154,32 @@ fn by_name(listing: Listing) -> BTreeMap<Digest, Meta> {
     named
         .filter_map(|meta| Some((layout::pack_name(&meta.key)?, meta)))
         .collect()
+}
+
+/// What backups and the pins of sessions stand on.
+async fn needed_by_all(
+    reader: &Reader,
+    index: &Index,
+    backups: BTreeSet<BlobId>,
+    sessions: &Sessions,
+) -> Result<BTreeMap<BlobId, Vec<Place>>, RepositoryError> {
+    let pins_more = |session: &&Seen| {
+        let view = session.view.read();
+        view.is_some_and(|view| view.pins.iter().any(|pin| !backups.contains(&pin.root)))
+    };
+    let pinning: Vec<&Seen> = sessions.all.iter().filter(pins_more).collect();
+    let all = backups.iter().copied().chain(sessions.roots()).collect();
+    match needed(reader, index, all).await {
+        Err(stopped) if !pinning.is_empty() && stopped.is_missing() => {
+            // What backups stand on must be there; if that is not it, it is the pins.
+            needed(reader, index, backups).await?;
+            let hosts: BTreeSet<String> = pinning.into_iter().map(Seen::host).collect();
+            Err(RepositoryError::PinGone {
+                hosts: hosts.into_iter().collect(),
+            })
+        }
+        needed => needed,
+    }
 }
 
 async fn needed(

@@ -103,8 +103,7 @@ async fn end_sessions(
         }
         if session.is_alive(sessions.server_time) {
             known_to_all = known_to_all.min(seen);
-            let host = session.start.read().map(|start| start.host.clone());
-            hosts.insert(host.unwrap_or_else(|| format!("session {}", session.id)));
+            hosts.insert(session.host());
         } else if let Some(fence) = fence {
             repository.revoke(&fence).await?;
             report.revoked += 1;

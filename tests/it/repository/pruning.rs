@@ -184,6 +184,39 @@ async fn a_live_session_holds_packs_up_and_a_dead_one_can_not_commit_any_more() 
     assert_eq!(read_back(&reader, &manifest).await.unwrap(), tree);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pin_that_came_too_late_holds_a_prune_up_and_is_not_called_damage() {
+    let backend = memory();
+    let repository = repository(&backend).await;
+    back_up(&repository, &files(&[("a", noise("a", 50_000))]))
+        .await
+        .unwrap();
+    let gone = newest(&repository).await;
+    forget_newest(&repository).await;
+    for _ in 0..3 {
+        repository.prune(NOW).await.unwrap();
+        backend.advance(SignedDuration::from_hours(3));
+    }
+    assert_eq!(packs(&backend).await, 0);
+    // A host that has slept since it listed the backups.
+    let other = reopened(&backend, "other").await;
+    let mut session = other.begin(draft("files"), Some(&gone)).await.unwrap();
+    assert!(session.parent().is_none());
+    let tree = files(&[("b", noise("b", 50_000))]);
+    write(&mut session, crate::repository::given::walk(&tree))
+        .await
+        .unwrap();
+    let manifest = session.commit(Commit::default()).await.unwrap();
+    let report = repository.prune(NOW).await.unwrap();
+    assert_eq!(report.waiting_for, ["test-host"], "{report:?}");
+    // Its lease is there for some hours, and no longer.
+    backend.advance(SignedDuration::from_hours(49));
+    let report = repository.prune(NOW).await.unwrap();
+    assert_eq!(report.waiting_for, [""; 0], "{report:?}");
+    let reader = repository.reader().await.unwrap();
+    assert_eq!(read_back(&reader, &manifest).await.unwrap(), tree);
+}
+
 #[tokio::test]
 async fn a_prune_removes_nothing_while_something_that_is_needed_can_not_be_read() {
     for what in ["packs/m/", "packs/d/", "backups/"] {
