@@ -103,7 +103,8 @@ async fn fill(
     Ok((memory, repository))
 }
 
-fn surroundings(clock: Arc<Mutex<Timestamp>>, is_second: bool) -> Surroundings {
+/// What a repository is told of the world: a clock that is set, and numbers that are the same each time.
+pub fn surroundings(clock: Arc<Mutex<Timestamp>>, is_second: bool) -> Surroundings {
     let numbers = Mutex::new(Numbers::new(if is_second { 8 } else { 7 }));
     Surroundings {
         random: Arc::new(move |bytes: &mut [u8]| {
@@ -193,7 +194,7 @@ fn empty_root() -> Found {
 }
 
 /// Writes the objects as a local store has them, save for leases: those of ended sessions go.
-async fn lay_out(memory: &Memory, to: &Path) -> Result<(), Box<dyn Error>> {
+pub async fn lay_out(memory: &Memory, to: &Path) -> Result<(), Box<dyn Error>> {
     for meta in memory.list("").await?.objects {
         if meta.key.as_str().starts_with("leases/") {
             continue;

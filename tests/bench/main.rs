@@ -9,6 +9,7 @@
 
 mod chart;
 mod data;
+mod index;
 mod inventory;
 mod measure;
 mod postgres;
@@ -46,7 +47,7 @@ pub struct Options {
     pub chart: Option<PathBuf>,
 }
 
-const USAGE: &str = "usage: tests/bench/run [--scale small|full] [--rounds N] [--only media|small|text|inventory|postgres|redis|s3] [--dir DIRECTORY] [--chart FILE.svg]";
+const USAGE: &str = "usage: tests/bench/run [--scale small|full] [--rounds N] [--only media|small|text|inventory|index|postgres|redis|s3] [--dir DIRECTORY] [--chart FILE.svg]";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);

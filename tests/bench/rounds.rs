@@ -8,7 +8,7 @@ use crate::measure::{self, Figures, median};
 use crate::redis;
 use crate::table::{OWN, Table};
 use crate::tools::{Operation, Tool};
-use crate::{Options, Scale, postgres, s3};
+use crate::{Options, Scale, index, postgres, s3};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -43,6 +43,7 @@ pub fn run(options: &Options) -> io::Result<()> {
     let alone = match options.only.as_str() {
         postgres::NAME => Some(postgres::run(options, &dir)),
         s3::NAME => Some(s3::run(options, &dir)),
+        index::NAME => Some(index::run(options, &dir)),
         _ => None,
     };
     if let Some(outcome) = alone {
