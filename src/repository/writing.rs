@@ -79,7 +79,7 @@ impl Writing {
         if let Some(uploads) = self.uploads.take() {
             uploads.await.map_err(|_| RepositoryError::Interrupted)??;
         }
-        closed
+        closed.and(self.blobs.failure.check())
     }
 }
 

@@ -62,8 +62,9 @@ pub(crate) struct BlobWriter {
     index: Arc<Index>,
     /// What this session stores, and how deep it is once it is stored.
     claimed: [Mutex<HashMap<BlobPrefix, u8>>; SHARDS],
-    data: Mutex<Vec<PackWriter>>,
-    trees: Mutex<Vec<PackWriter>>,
+    /// Packs that are being filled; nothing once they were closed.
+    data: Mutex<Option<Vec<PackWriter>>>,
+    trees: Mutex<Option<Vec<PackWriter>>>,
     groups: Mutex<Vec<Group>>,
     sink: Mutex<Option<PackSink>>,
     spare: Mutex<Vec<Vec<u8>>>,
@@ -93,8 +94,8 @@ impl BlobWriter {
             keys,
             index,
             claimed: std::array::from_fn(|_| Mutex::default()),
-            data: Mutex::default(),
-            trees: Mutex::default(),
+            data: Mutex::new(Some(Vec::new())),
+            trees: Mutex::new(Some(Vec::new())),
             groups: Mutex::default(),
             sink: Mutex::new(Some(sink)),
             spare: Mutex::default(),
@@ -334,7 +335,10 @@ impl BlobWriter {
         stored: Stored<'_>,
     ) -> Result<(), RepositoryError> {
         // A thread has a pack to itself while it seals: there are as many open as threads.
-        let open = lock(self.open_packs(kind)).pop();
+        let open = match &mut *lock(self.open_packs(kind)) {
+            Some(open) => open.pop(),
+            None => return Err(RepositoryError::Interrupted),
+        };
         let mut pack = open.unwrap_or_else(|| self.new_pack(kind));
         let pushed = pack.push(blobs, stored);
         pushed.map_err(|cause| RepositoryError::Encode {
@@ -344,7 +348,10 @@ impl BlobWriter {
         if self.is_full(&pack) {
             return self.close(pack);
         }
-        lock(self.open_packs(kind)).push(pack);
+        match &mut *lock(self.open_packs(kind)) {
+            Some(open) => open.push(pack),
+            None => return Err(RepositoryError::Interrupted),
+        }
         Ok(())
     }
 
@@ -359,7 +366,7 @@ impl BlobWriter {
             || len >= min && pack.padding() <= len / PADDING_PART
     }
 
-    fn open_packs(&self, kind: BlobKind) -> &Mutex<Vec<PackWriter>> {
+    fn open_packs(&self, kind: BlobKind) -> &Mutex<Option<Vec<PackWriter>>> {
         match kind {
             BlobKind::Data => &self.data,
             BlobKind::Tree => &self.trees,
@@ -403,8 +410,9 @@ impl BlobWriter {
     /// Closes every open pack, and the way to the uploads. Nothing can be stored afterwards.
     pub(crate) fn finish(&self) -> Result<(), RepositoryError> {
         let grouped = self.store_groups();
-        let open = [&self.data, &self.trees].map(|packs| std::mem::take(&mut *lock(packs)));
-        let mut closed = open.into_iter().flatten().filter(|pack| !pack.is_empty());
+        let open = [&self.data, &self.trees].map(|packs| lock(packs).take());
+        let open = open.into_iter().flatten().flatten();
+        let mut closed = open.filter(|pack| !pack.is_empty());
         let outcome = closed.try_for_each(|pack| self.close(pack));
         self.abandon();
         self.failure.check().and(grouped).and(outcome)

@@ -58,7 +58,7 @@ impl Cut {
         while !self.in_flight.is_empty() {
             self.collect_one(writer)?;
         }
-        self.content.finish(writer)
+        std::mem::take(&mut self.content).finish(writer)
     }
 
     fn collect_one(&mut self, writer: &BlobWriter) -> Result<(), RepositoryError> {
@@ -67,6 +67,17 @@ impl Cut {
         };
         let blobs = blobs.recv().map_err(|_| RepositoryError::Interrupted)??;
         self.content.extend(writer, &blobs)
+    }
+}
+
+/// What is being stored is waited for, be it that nobody wants it any more: another file may name blobs that were
+/// claimed for it.
+impl Drop for Cut {
+    fn drop(&mut self) {
+        for stored in self.in_flight.drain(..) {
+            // An error is the writer's, which has it.
+            let _ = stored.recv();
+        }
     }
 }
 

@@ -203,6 +203,26 @@ impl ReadBody for OddBody {
     }
 }
 
+/// What was claimed for a file that breaks is stored all the same: the next one may name it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_like_one_that_broke_is_whole() {
+    for round in 0..8 {
+        let memory = memory();
+        let repository = repository(&memory).await;
+        let bytes = noise(&format!("round {round}"), 15 << 20);
+        let tree = files(&[("b", bytes.clone())]);
+        let mut walk = walk(&tree);
+        let broken = odd_file("a", 30 << 20, Odd::BreaksAfter(bytes));
+        walk.insert(1, Ok(broken));
+        let mut session = repository.begin(draft("files"), None).await.unwrap();
+        write(&mut session, walk).await.unwrap();
+        let manifest = session.commit(Commit::default()).await.unwrap();
+        assert_eq!(manifest.errors[0].path, "a");
+        let reader = repository.reader().await.unwrap();
+        assert!(read_back(&reader, &manifest).await.unwrap() == tree);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_not_be_read_is_left_out_and_said() {
     let memory = memory();
