@@ -61,6 +61,12 @@ impl Seen {
         Key::new(key.clone()).ok()
     }
 
+    /// What it has pinned.
+    pub(crate) fn roots(&self) -> impl Iterator<Item = BlobId> {
+        let views = self.view.read().into_iter();
+        views.flat_map(|view| view.pins.iter().map(|pin| pin.root))
+    }
+
     /// Where it runs.
     pub(crate) fn host(&self) -> String {
         let host = self.start.read().map(|start| start.host.clone());
@@ -92,8 +98,7 @@ impl Seen {
 
 impl Sessions {
     pub(crate) fn roots(&self) -> impl Iterator<Item = BlobId> {
-        let views = self.all.iter().filter_map(|session| session.view.read());
-        views.flat_map(|view| view.pins.iter().map(|pin| pin.root))
+        self.all.iter().flat_map(Seen::roots)
     }
 }
 

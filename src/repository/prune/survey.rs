@@ -10,7 +10,7 @@ use crate::repository::index::{Index, Location, read_all_segments};
 use crate::repository::reach::reach;
 use crate::repository::sessions::{Seen, Sessions};
 use crate::repository::{Reader, Repository, RepositoryError, layout, pipeline};
-use crate::store::{Listing, Meta};
+use crate::store::{Key, Listing, Meta};
 use jiff::{SignedDuration, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -70,7 +70,7 @@ impl Survey {
         log: Option<Condemned>,
         since: Timestamp,
     ) -> Result<Self, RepositoryError> {
-        let roots = backup_roots(repository).await?;
+        let backups = Backups::of(repository).await?;
         let sessions = repository.sessions().await?;
         if sessions.server_time.duration_since(since) > LEASES_KEPT_MIN {
             return Err(stopped("listing took hours; run again"));
@@ -95,7 +95,7 @@ impl Survey {
         let listing = repository.store().list(layout::PACKS).await?;
         let index = Arc::new(build_index(&segments, &listing, &log).await);
         let reader = Reader::new(repository.clone(), index.clone());
-        let needed = needed_by_all(&reader, &index, roots, &sessions).await?;
+        let needed = needed_by_all(&reader, &index, backups, &sessions).await?;
         Ok(Self {
             log,
             sessions,
@@ -122,21 +122,35 @@ impl Survey {
     }
 }
 
-/// The roots of all backups, those in the trash included. One that can not be read stops everything.
-async fn backup_roots(repository: &Repository) -> Result<BTreeSet<BlobId>, RepositoryError> {
-    let holdings = repository.list().await?;
-    let matters = |key: &str| key.starts_with(layout::BACKUPS) || key.starts_with(layout::TOMBS);
-    if let Some(damaged) = holdings
-        .damaged
-        .iter()
-        .find(|object| matters(object.key.as_str()))
-    {
-        let cause = RepositoryError::object(&damaged.key, damaged.cause.clone());
-        return Err(stopped_by(format!("`{}`", damaged.key), cause));
+/// All backups, those in the trash included.
+struct Backups {
+    roots: BTreeSet<BlobId>,
+    keys: BTreeSet<Key>,
+}
+
+impl Backups {
+    /// One that can not be read stops everything.
+    async fn of(repository: &Repository) -> Result<Self, RepositoryError> {
+        let holdings = repository.list().await?;
+        let matters =
+            |key: &str| key.starts_with(layout::BACKUPS) || key.starts_with(layout::TOMBS);
+        if let Some(damaged) = holdings
+            .damaged
+            .iter()
+            .find(|object| matters(object.key.as_str()))
+        {
+            let cause = RepositoryError::object(&damaged.key, damaged.cause.clone());
+            return Err(stopped_by(format!("`{}`", damaged.key), cause));
+        }
+        let live = holdings.backups.iter();
+        let all = live.chain(holdings.trashed.iter().map(|trashed| &trashed.backup));
+        let (mut roots, mut keys) = (BTreeSet::new(), BTreeSet::new());
+        for backup in all {
+            roots.insert(backup.manifest.root);
+            keys.insert(backup.key.clone());
+        }
+        Ok(Self { roots, keys })
     }
-    let live = holdings.backups.iter();
-    let all = live.chain(holdings.trashed.iter().map(|trashed| &trashed.backup));
-    Ok(all.map(|backup| backup.manifest.root).collect())
 }
 
 async fn build_index(segments: &[(Meta, Segment)], listing: &Listing, log: &Condemned) -> Index {
@@ -160,26 +174,34 @@ fn by_name(listing: Listing) -> BTreeMap<Digest, Meta> {
 async fn needed_by_all(
     reader: &Reader,
     index: &Index,
-    backups: BTreeSet<BlobId>,
+    backups: Backups,
     sessions: &Sessions,
 ) -> Result<BTreeMap<BlobId, Vec<Place>>, RepositoryError> {
-    let pins_more = |session: &&Seen| {
-        let view = session.view.read();
-        view.is_some_and(|view| view.pins.iter().any(|pin| !backups.contains(&pin.root)))
+    let all = backups.roots.iter().copied().chain(sessions.roots());
+    let stopped = match needed(reader, index, all.collect()).await {
+        Err(stopped) if stopped.is_missing() => stopped,
+        needed => return needed,
     };
-    let pinning: Vec<&Seen> = sessions.all.iter().filter(pins_more).collect();
-    let all = backups.iter().copied().chain(sessions.roots()).collect();
-    match needed(reader, index, all).await {
-        Err(stopped) if !pinning.is_empty() && stopped.is_missing() => {
-            // What backups stand on must be there; if that is not it, it is the pins.
-            needed(reader, index, backups).await?;
-            let hosts: BTreeSet<String> = pinning.into_iter().map(Seen::host).collect();
-            Err(RepositoryError::PinGone {
-                hosts: hosts.into_iter().collect(),
-            })
-        }
-        needed => needed,
+    // A session whose backup is among those needs no more than that is.
+    let has_committed = |one: &Seen| one.fence().is_some_and(|key| backups.keys.contains(&key));
+    let pins_more = |one: &Seen| one.roots().any(|root| !backups.roots.contains(&root));
+    let pinning = sessions.all.iter();
+    let pinning: Vec<&Seen> = pinning
+        .filter(|one| pins_more(one) && !has_committed(one))
+        .collect();
+    let pins = pinning.iter().flat_map(|one| one.roots());
+    let some = backups.roots.iter().copied().chain(pins);
+    match needed(reader, index, some.collect()).await {
+        Err(stopped) if stopped.is_missing() && !pinning.is_empty() => {}
+        Err(_) if pinning.is_empty() => return Err(stopped),
+        needed => return needed,
     }
+    // What backups stand on must be there; if that is not it, it is the pins.
+    needed(reader, index, backups.roots).await?;
+    let hosts: BTreeSet<String> = pinning.into_iter().map(Seen::host).collect();
+    Err(RepositoryError::PinGone {
+        hosts: hosts.into_iter().collect(),
+    })
 }
 
 async fn needed(
