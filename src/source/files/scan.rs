@@ -302,6 +302,7 @@ impl Scan {
         let cause = match back.and_then(|fd| Ok((Stat::from(fstat(&fd)?), fd))) {
             Ok((stat, fd)) if stat.identity() == above.identity => {
                 above.fd = Some(Arc::new(fd));
+                out.directories += 1;
                 return;
             }
             Ok(_) => io::Error::other("it was replaced while it was read"),
@@ -317,7 +318,7 @@ impl Scan {
 struct Out<'a> {
     to: &'a SyncSender<Message>,
     batch: Vec<Item>,
-    /// Directories in it.
+    /// Directories that were opened for it.
     directories: usize,
     listening: bool,
 }
@@ -328,7 +329,7 @@ impl Out<'_> {
             self.directories += usize::from(entry.stat.kind.is_dir());
         }
         self.batch.push(item);
-        if self.batch.len() == BATCH_LEN || self.directories == BATCH_DIRECTORIES {
+        if self.batch.len() == BATCH_LEN || self.directories >= BATCH_DIRECTORIES {
             self.directories = 0;
             let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH_LEN));
             self.listening &= self.to.send(Message::Batch(batch)).is_ok();

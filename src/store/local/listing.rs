@@ -35,18 +35,28 @@ pub(super) struct Look<'a> {
 impl Look<'_> {
     /// Adds every object of `folder` and below.
     pub(super) fn add(&self, seen: &mut Seen, folder: &str) -> io::Result<()> {
+        let folders = self.add_only(seen, folder)?;
+        self.all(seen, &folders)
+    }
+
+    /// Adds the objects of `folder` itself. Gives the folders in it.
+    fn add_only(&self, seen: &mut Seen, folder: &str) -> io::Result<Vec<String>> {
         let (root, prefix) = (self.root, self.prefix);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = match open(root.join(folder), flags, Mode::empty()) {
             Err(Errno::NOTDIR) if folder.is_empty() => return Err(no_directory(root)),
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Vec::new()),
             opened => opened?,
         };
         let mut folders = Vec::new();
         let mut buffer = [MaybeUninit::uninit(); BUFFER_LEN_BYTES];
         let mut entries = RawDir::new(&opened, &mut buffer);
         while let Some(entry) = entries.next() {
-            let entry = entry?;
+            let entry = match entry {
+                // The folder was removed since it was opened.
+                Err(Errno::NOENT) => break,
+                entry => entry?,
+            };
             let name = entry.file_name();
             // The root of an ext4 volume has a `lost+found` that is nobody's object.
             let is_nobodys = |name: &[u8]| name == TMP.as_bytes() || name == b"lost+found";
@@ -83,7 +93,7 @@ impl Look<'_> {
                 _ => add_object(seen, key, stat)?,
             }
         }
-        self.all(seen, &folders)
+        Ok(folders)
     }
 
     /// Adds what lies in `folders`. Of many, several are read at the same time: there is a folder for each backup
