@@ -96,7 +96,8 @@ pub enum RepositoryError {
         cause: Option<Box<RepositoryError>>,
     },
     /// A prune found a session that pinned a backup which is not there any more, nor all that it stood on: it came
-    /// too late with its pin, or knows more than the store shows now. Nothing is removed until that session is over.
+    /// too late with its pin, or knows more than the store shows now. Nothing is removed until its backup is made or its
+    /// lease is gone.
     #[error("sessions on {} stand on a backup that is gone", hosts.join(", "))]
     PinGone {
         /// Where they run.

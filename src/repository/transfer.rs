@@ -183,7 +183,10 @@ impl Transfer {
                 let blob = (*id, content.len() as u32);
                 self.into.store(self.kind, &[blob], content)
             }
-            BlobKind::Data => (self.into).with_group(|group| group.add(&self.into, id, content)),
+            BlobKind::Data => {
+                let into = &self.into;
+                into.with_group(|group| group.add(into, id, content))
+            }
         }
     }
 }

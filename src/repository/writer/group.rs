@@ -9,6 +9,8 @@ use crate::repository::writer::blobs::BlobWriter;
 
 /// A group is stored when it has this length. Whoever wants one file reads and decodes no more than this besides.
 const GROUP_LEN_BYTES: usize = 128 << 10;
+/// Nor does it hold more than this: each blob has its line in the pack's footer.
+const GROUP_BLOBS_MAX: usize = 1024;
 /// A longer blob is a frame by itself.
 const GROUPED_MAX_BYTES: usize = 64 << 10;
 
@@ -46,7 +48,8 @@ impl Group {
         }
         self.blobs.push(blob);
         self.plain.extend_from_slice(content);
-        match self.plain.len() >= GROUP_LEN_BYTES {
+        let is_full = self.plain.len() >= GROUP_LEN_BYTES || self.blobs.len() >= GROUP_BLOBS_MAX;
+        match is_full {
             true => self.store(writer),
             false => Ok(()),
         }
