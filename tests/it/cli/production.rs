@@ -3,6 +3,7 @@
 
 use crate::cli::outcome;
 use crate::cli::postgres::ccb_in;
+use crate::support::archiving::put_program;
 use crate::support::ceph::{Ceph, KMS_KEY, ceph, secret};
 use crate::support::http::Server as Http;
 use crate::support::postgres::{Cluster, Options, give_to_server_user};
@@ -231,6 +232,9 @@ impl Production {
         assert!(text.contains(command), "{text}");
         let text = text.replace(command, &format!("{command}env {given}"));
         let socket = cluster.host();
+        let program = put_program(Path::new(&socket)).display().to_string();
+        let text = text.replace(env!("CARGO_BIN_EXE_ccb"), &program);
+        assert!(text.contains(&program), "{text}");
         let more =
             format!("unix_socket_directories = '{socket}'\nlisten_addresses = ''\nport = 5432\n");
         fs::write(&settings, text + &more).expect("written");

@@ -24,17 +24,22 @@ pub(crate) fn folder() -> TempDir {
         .prefix("ccb-wal-")
         .tempdir_in("/tmp");
     let folder = made.expect("a temporary folder");
-    let program = folder.path().join("ccb");
-    // Where tests are built may be out of reach of the server's user.
-    if fs::hard_link(env!("CARGO_BIN_EXE_ccb"), &program).is_err() {
-        fs::copy(env!("CARGO_BIN_EXE_ccb"), &program).expect("copied");
-    }
+    put_program(folder.path());
     fs::write(folder.path().join("key"), KEY).expect("written");
     // Not the program itself, which other tests use too.
     for path in [folder.path().to_path_buf(), folder.path().join("key")] {
         give_to_server_user(&path);
     }
     folder
+}
+
+/// Puts the program into a folder: where tests are built may be out of reach of the server's user.
+pub(crate) fn put_program(folder: &Path) -> PathBuf {
+    let program = folder.join("ccb");
+    if fs::hard_link(env!("CARGO_BIN_EXE_ccb"), &program).is_err() {
+        fs::copy(env!("CARGO_BIN_EXE_ccb"), &program).expect("copied");
+    }
+    program
 }
 
 /// The archive_command of that folder's plan.
