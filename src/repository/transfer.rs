@@ -1,13 +1,14 @@
-//! Blobs from a reader into packs: each is read, checked, and sealed anew. Used by copies, and to take what is
-//! needed out of packs that are used in part.
+//! Blobs from a reader into packs: each is read, checked, and sealed anew; a frame of which all is wanted is not
+//! compressed anew. Used by copies, and to take what is needed out of packs that are used in part.
 
 use crate::model::ids::BlobId;
 use crate::repository::format::blob::BlobKind;
-use crate::repository::format::pack::Delta;
+use crate::repository::format::pack::{Delta, Encoding, Stored};
 use crate::repository::reach::{Children, children};
-use crate::repository::reader::deltas::{Carried, DeltaRead};
-use crate::repository::reader::fetch::{DeltaSink, Sinks};
+use crate::repository::reader::deltas::Carried;
+use crate::repository::reader::fetch::{FrameRead, FrameSink, Sinks};
 use crate::repository::writer::blobs::BlobWriter;
+use crate::repository::writer::group;
 use crate::repository::{BlobSink, Progress, Reader, RepositoryError};
 use std::{
     io,
@@ -97,13 +98,13 @@ impl Transfer {
             stored.map_err(|error| transfer.fail(error))
         });
         let transfer = self.clone();
-        let deltas: DeltaSink = Arc::new(move |delta| {
-            let stored = transfer.take_delta(delta);
+        let frames: FrameSink = Arc::new(move |frame| {
+            let stored = transfer.take_frame(frame);
             stored.map_err(|error| transfer.fail(error))
         });
         let sinks = Sinks {
             blobs: sink,
-            deltas: Some(deltas),
+            frames: Some(frames),
         };
         let read = reader.read_into(ids, sinks, &mut Carried::default()).await;
         match lock(&self.failed).take() {
@@ -124,44 +125,60 @@ impl Transfer {
         }
     }
 
-    /// Takes a delta frame over where what it stands on is there too, no deeper than it was.
-    fn take_delta(&self, delta: &DeltaRead<'_>) -> Result<(), RepositoryError> {
-        let mut fresh = Vec::with_capacity(delta.wanted.len());
-        for (id, offset, len) in delta.wanted {
-            let content = &delta.plain[*offset as usize..][..*len as usize];
+    /// Takes over a frame as it is where all of it is to be stored, and where what it stands on is there too, no deeper
+    /// than it was: to compress it again costs most, and saves next to nothing.
+    fn take_frame(&self, read: &FrameRead<'_>) -> Result<(), RepositoryError> {
+        let mut fresh = Vec::with_capacity(read.wanted.len());
+        for (id, offset, len) in read.wanted {
+            let content = &read.plain[*offset as usize..][..*len as usize];
             if self.is_to_store(id, content)? {
-                fresh.push((*id, content));
+                fresh.push((*offset, *id, content));
             }
         }
-        let bases = &delta.frame.bases;
-        let depth = self.into.depth_above(bases);
-        let Some(depth) = depth.filter(|depth| *depth <= delta.frame.depth) else {
-            return fresh
-                .into_iter()
-                .try_for_each(|(id, content)| self.store(&id, content));
+        fresh.sort_unstable_by_key(|(offset, ..)| *offset);
+        let depth = match read.frame.encoding {
+            Encoding::Delta => {
+                let depth = self.into.depth_above(&read.frame.bases);
+                depth.filter(|depth| *depth <= read.frame.depth)
+            }
+            _ => None,
         };
         let blobs: Vec<_> = fresh
             .iter()
-            .map(|(id, content)| (*id, content.len() as u32))
+            .map(|(_, id, content)| (*id, content.len() as u32))
             .collect();
-        let fresh: Vec<&[u8]> = fresh.into_iter().map(|(_, content)| content).collect();
-        let fresh = fresh.concat();
-        match fresh.len() {
-            0 => Ok(()),
-            len if len == delta.plain.len() && fresh == delta.plain => {
-                let delta = Delta {
-                    bytes: delta.stored,
-                    bases,
-                    depth,
-                };
-                self.into.store_delta(self.kind, &blobs, delta)
-            }
+        if is_all(&fresh, read.plain)
+            && let Some(stored) = self.as_is(read, depth)
+        {
+            return self.into.store_as_is(self.kind, &blobs, stored);
+        }
+        if depth.is_some() && !fresh.is_empty() {
             // A part of it is not needed any more, or there already.
-            _ => {
-                let on = (bases.as_slice(), delta.prefix);
-                let stored = self.into.store_against(self.kind, &blobs, &fresh, on);
-                stored.map(drop)
-            }
+            let plain: Vec<&[u8]> = fresh.iter().map(|(.., content)| *content).collect();
+            let on = (read.frame.bases.as_slice(), read.prefix);
+            let stored = self
+                .into
+                .store_against(self.kind, &blobs, &plain.concat(), on);
+            return stored.map(drop);
+        }
+        fresh
+            .into_iter()
+            .try_for_each(|(_, id, content)| self.store(&id, content))
+    }
+
+    /// The frame, where it can be stored as it is. `depth` is that of a delta where it would be.
+    fn as_is<'a>(&self, read: &FrameRead<'a>, depth: Option<u8>) -> Option<Stored<'a>> {
+        let stands =
+            self.kind == BlobKind::Tree || group::would_stand(read.wanted.len(), read.plain.len());
+        match read.frame.encoding {
+            Encoding::Raw => stands.then_some(Stored::Raw(read.stored)),
+            Encoding::Zstd => stands.then_some(Stored::Zstd(read.stored)),
+            Encoding::Zeros => stands.then_some(Stored::Zeros),
+            Encoding::Delta => Some(Stored::Delta(Delta {
+                bytes: read.stored,
+                bases: &read.frame.bases,
+                depth: depth?,
+            })),
         }
     }
 
@@ -189,6 +206,18 @@ impl Transfer {
             }
         }
     }
+}
+
+/// Whether these parts, in order, are all of `plain`.
+fn is_all(parts: &[(u32, BlobId, &[u8])], plain: &[u8]) -> bool {
+    let mut end = 0;
+    for (offset, _, content) in parts {
+        if *offset as usize != end {
+            return false;
+        }
+        end += content.len();
+    }
+    end == plain.len() && end > 0
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

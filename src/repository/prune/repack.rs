@@ -116,7 +116,7 @@ fn worthwhile(usage: &Usage, limits: Repack) -> BTreeSet<u32> {
         left = left.saturating_sub(pack.bytes);
         chosen.insert(number);
     }
-    let allowed = u128::from(usage.staying_bytes()) * u128::from(limits.unused_max.0) / 100;
+    let mut staying = u128::from(usage.staying_bytes());
     let mut unused = u128::from(usage.unused_bytes());
     let mut partly: Vec<_> = numbered()
         .filter(|(_, pack)| pack.is_used() && pack.unused_bytes() > 0)
@@ -126,12 +126,56 @@ fn worthwhile(usage: &Usage, limits: Repack) -> BTreeSet<u32> {
     };
     partly.sort_by_key(|(number, pack)| (used_share(pack), *number));
     for (number, pack) in partly {
-        if unused <= allowed || left == 0 {
+        // Of what there will be: or else the next prune finds a little too much again.
+        if unused * 100 <= staying * u128::from(limits.unused_max.0) || left == 0 {
             break;
         }
         left = left.saturating_sub(pack.used_bytes);
         unused -= u128::from(pack.unused_bytes());
+        staying -= u128::from(pack.unused_bytes());
         chosen.insert(number);
     }
     chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::units::Percent;
+    use crate::repository::prune::Repack;
+    use crate::repository::prune::repack::worthwhile;
+    use crate::repository::prune::usage::{PackUse, Usage};
+
+    #[test]
+    fn what_is_left_is_little_of_what_there_is_afterwards() {
+        let of = |unused: u64| PackUse {
+            bytes: 1000,
+            used_blobs: 1,
+            used_bytes: 1000 - unused,
+            is_stranded: false,
+        };
+        let packs: Vec<PackUse> = (0..100)
+            .map(|n| of(if n < 10 { 900 } else { 52 }))
+            .collect();
+        let limits = Repack {
+            unused_max: Percent(5),
+            budget_bytes: u64::MAX,
+        };
+        let chosen = worthwhile(
+            &Usage {
+                packs: packs.clone(),
+            },
+            limits,
+        );
+        assert!(chosen.len() < 100);
+        // What is needed in the chosen ones is in packs of their own afterwards, which are of use as a whole.
+        let after = packs.into_iter().enumerate().map(|(n, pack)| {
+            let bytes = match chosen.contains(&(n as u32)) {
+                true => pack.used_bytes,
+                false => pack.bytes,
+            };
+            PackUse { bytes, ..pack }
+        });
+        let packs = after.collect();
+        assert!(worthwhile(&Usage { packs }, limits).is_empty());
+    }
 }

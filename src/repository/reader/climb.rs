@@ -9,8 +9,7 @@ use crate::repository::format::key::Keys;
 use crate::repository::format::pack::{Encoding, Frame, PackKey, decode_frame, unseal_frame};
 use crate::repository::index::{Index, IndexedPack};
 use crate::repository::pipeline;
-use crate::repository::reader::deltas::DeltaRead;
-use crate::repository::reader::fetch::{DECODER, Sinks, WantedBlob, WantedFrame};
+use crate::repository::reader::fetch::{DECODER, FrameRead, Sinks, WantedBlob, WantedFrame};
 use crate::repository::reader::ladder::{Bad, Ladder, Rung, WantedDelta};
 use bytes::Bytes;
 use std::{
@@ -223,9 +222,9 @@ impl Climb {
         if !failed.is_empty() && !self.are_bases_checked {
             return Ok(failed);
         }
-        match &self.sinks.deltas {
+        match &self.sinks.frames {
             Some(sink) if !whole.is_empty() && whole.len() == rung.wanted.len() => {
-                sink(&DeltaRead {
+                sink(&FrameRead {
                     frame: &rung.frame,
                     stored,
                     prefix,

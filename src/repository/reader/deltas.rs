@@ -2,12 +2,10 @@
 //! that many stand on is read once and decoded once, as far as they are asked for in the order of the file.
 
 use crate::model::ids::BlobId;
-use crate::repository::format::pack::{Frame, PackKey};
+use crate::repository::format::pack::PackKey;
 use crate::repository::reader::Reader;
 use crate::repository::reader::climb::{Climb, Plain};
-use crate::repository::reader::fetch::{
-    AT_ONCE, Piece, Sinks, WantedBlob, WantedFrame, coalesce, refused,
-};
+use crate::repository::reader::fetch::{AT_ONCE, Piece, Sinks, WantedFrame, coalesce, refused};
 use crate::repository::reader::ladder::{Bad, Held, Ladder, WantedDelta};
 use crate::repository::{RepositoryError, layout, pipeline};
 use bytes::Bytes;
@@ -16,19 +14,6 @@ use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, Mutex},
 };
-
-/// A delta frame that was read: for those who can use it as it is.
-pub(crate) struct DeltaRead<'a> {
-    pub(crate) frame: &'a Frame,
-    /// Its bytes as they were sealed.
-    pub(crate) stored: &'a [u8],
-    /// What it stands on.
-    pub(crate) prefix: &'a [u8],
-    /// What it decodes to.
-    pub(crate) plain: &'a [u8],
-    /// The blobs that were asked for.
-    pub(crate) wanted: &'a [WantedBlob],
-}
 
 /// What was decoded for the last frames of one reading, for one that goes on where it ended.
 #[derive(Default)]

@@ -5,9 +5,11 @@ use crate::model::ids::BlobId;
 use crate::repository::format::FormatError;
 use crate::repository::format::blob::{BlobKind, blob_id};
 use crate::repository::format::key::Keys;
-use crate::repository::format::pack::{Encoding, Frame, FrameDecoder, PackKey, open_frame};
+use crate::repository::format::pack::{
+    Encoding, Frame, FrameDecoder, PackKey, decode_frame, unseal_frame,
+};
 use crate::repository::index::Location;
-use crate::repository::reader::deltas::{Carried, DeltaRead};
+use crate::repository::reader::deltas::Carried;
 use crate::repository::reader::ladder::WantedDelta;
 use crate::repository::reader::{BlobSink, Reader};
 use crate::repository::{RepositoryError, layout, pipeline};
@@ -43,14 +45,27 @@ pub(crate) struct WantedFrame {
     pub(crate) blobs: Vec<WantedBlob>,
 }
 
-/// Takes delta frames as they are, instead of the blobs in them.
-pub(crate) type DeltaSink = Arc<dyn Fn(&DeltaRead<'_>) -> io::Result<()> + Send + Sync>;
+/// A frame that was read, and whose wanted blobs are what they should be: for those who can use it as it is.
+pub(crate) struct FrameRead<'a> {
+    pub(crate) frame: &'a Frame,
+    /// Its bytes as they were sealed.
+    pub(crate) stored: &'a [u8],
+    /// What it stands on; nothing unless it is a delta.
+    pub(crate) prefix: &'a [u8],
+    /// What it decodes to.
+    pub(crate) plain: &'a [u8],
+    /// The blobs that were asked for.
+    pub(crate) wanted: &'a [WantedBlob],
+}
+
+/// Takes frames as they are, instead of the blobs in them.
+pub(crate) type FrameSink = Arc<dyn Fn(&FrameRead<'_>) -> io::Result<()> + Send + Sync>;
 
 /// Who takes what is read.
 #[derive(Clone)]
 pub(crate) struct Sinks {
     pub(crate) blobs: BlobSink,
-    pub(crate) deltas: Option<DeltaSink>,
+    pub(crate) frames: Option<FrameSink>,
 }
 
 /// What is to be read.
@@ -79,15 +94,15 @@ impl Reader {
         sink: BlobSink,
         carried: &mut Carried,
     ) -> Result<(), RepositoryError> {
-        let deltas = None;
+        let frames = None;
         let sinks = Sinks {
             blobs: sink,
-            deltas,
+            frames,
         };
         self.read_into(ids, sinks, carried).await
     }
 
-    /// As [`Self::read_on`], for sinks that can use delta frames.
+    /// As [`Self::read_on`], for sinks that can use frames.
     pub(crate) async fn read_into(
         &self,
         ids: Vec<BlobId>,
@@ -202,7 +217,7 @@ impl Reader {
         let pieces = async {
             let mut failed = Vec::new();
             let mut reading = stream::iter(wanted.pieces)
-                .map(|piece| self.read_piece(piece, sinks.blobs.clone()))
+                .map(|piece| self.read_piece(piece, sinks.clone()))
                 .buffer_unordered(AT_ONCE);
             while let Some(read) = reading.next().await {
                 failed.extend(read?);
@@ -219,7 +234,7 @@ impl Reader {
     async fn read_piece(
         &self,
         piece: Piece,
-        sink: BlobSink,
+        sinks: Sinks,
     ) -> Result<Vec<(BlobId, RepositoryError)>, RepositoryError> {
         let pack = self.0.index.packs[piece.pack as usize];
         let key = layout::pack(pack.header.kind, &pack.name);
@@ -243,23 +258,12 @@ impl Reader {
             };
             let mut failed = Vec::new();
             for wanted in &piece.frames {
-                opener.open(
-                    wanted,
-                    piece.range.start,
-                    &mut sealed,
-                    |id, read| match read {
-                        Ok(content) => sink(id, Ok(content)),
-                        Err(cause) => {
-                            let error = RepositoryError::BlobDamaged {
-                                id: *id,
-                                pack: pack.name,
-                                cause,
-                            };
-                            failed.push((*id, error));
-                            Ok(())
-                        }
-                    },
-                )?;
+                let damaged = opener.open(wanted, piece.range.start, &mut sealed, &sinks)?;
+                let named = damaged.into_iter().map(|(id, cause)| {
+                    let pack = pack.name;
+                    (id, RepositoryError::BlobDamaged { id, pack, cause })
+                });
+                failed.extend(named);
             }
             Ok(failed)
         };
@@ -283,43 +287,71 @@ thread_local! {
 }
 
 impl Opener<'_> {
-    /// Opens one frame of `sealed`, which starts at `start` in the pack, and passes on its wanted blobs.
+    /// Opens one frame of `sealed`, which starts at `start` in the pack, and passes on its wanted blobs. Returns those
+    /// that are not what they should be.
     fn open(
         &self,
         wanted: &WantedFrame,
         start: u64,
         sealed: &mut [u8],
-        mut pass_on: impl FnMut(&BlobId, Result<&[u8], FormatError>) -> io::Result<()>,
-    ) -> io::Result<()> {
-        self.open_frame(&wanted.frame, start, sealed, |plain| {
+        sinks: &Sinks,
+    ) -> io::Result<Vec<(BlobId, FormatError)>> {
+        self.open_frame(&wanted.frame, start, sealed, |opened| {
+            let (stored, plain) = match opened {
+                Ok(opened) => opened,
+                Err(cause) => {
+                    let all = wanted.blobs.iter();
+                    return Ok(all.map(|(id, ..)| (*id, cause.clone())).collect());
+                }
+            };
+            let mut damaged = Vec::new();
+            let mut whole = Vec::with_capacity(wanted.blobs.len());
             for (id, offset, len) in &wanted.blobs {
-                let content = match &plain {
-                    Ok(plain) => plain
-                        .get(*offset as usize..*offset as usize + *len as usize)
-                        .filter(|content| blob_id(self.keys.keyring(), self.kind, content) == *id)
-                        .ok_or(FormatError::Authentication("blob")),
-                    Err(cause) => Err(cause.clone()),
-                };
-                pass_on(id, content)?;
+                let content = plain
+                    .get(*offset as usize..*offset as usize + *len as usize)
+                    .filter(|content| blob_id(self.keys.keyring(), self.kind, content) == *id);
+                match content {
+                    Some(content) => whole.push((id, content)),
+                    None => damaged.push((*id, FormatError::Authentication("blob"))),
+                }
             }
-            Ok(())
+            match &sinks.frames {
+                Some(sink) if damaged.is_empty() => sink(&FrameRead {
+                    frame: &wanted.frame,
+                    stored,
+                    prefix: &[],
+                    plain,
+                    wanted: &wanted.blobs,
+                })?,
+                _ => {
+                    for (id, content) in whole {
+                        (sinks.blobs)(id, Ok(content))?;
+                    }
+                }
+            }
+            Ok(damaged)
         })
     }
 
-    /// Opens one frame of `sealed`, which starts at `start` in the pack.
+    /// Opens one frame of `sealed`, which starts at `start` in the pack: its bytes as they were sealed, and what they
+    /// decode to.
     pub(crate) fn open_frame<T>(
         &self,
         frame: &Frame,
         start: u64,
         sealed: &mut [u8],
-        then: impl FnOnce(Result<&[u8], FormatError>) -> T,
+        then: impl FnOnce(Result<(&[u8], &[u8]), FormatError>) -> T,
     ) -> T {
         let range = frame.range();
         let (from, to) = ((range.start - start) as usize, (range.end - start) as usize);
         let Some(sealed) = sealed.get_mut(from..to) else {
             return then(Err(FormatError::Truncated("pack")));
         };
-        DECODER.with_borrow_mut(|decoder| then(open_frame(self.key, frame, sealed, decoder)))
+        DECODER.with_borrow_mut(|decoder| {
+            let opened = unseal_frame(self.key, frame, sealed)
+                .and_then(|stored| Ok((stored, decode_frame(frame, stored, &[], decoder)?)));
+            then(opened)
+        })
     }
 }
 

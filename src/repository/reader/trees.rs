@@ -119,7 +119,8 @@ fn open_all(
         .iter()
         .filter(|frame| frame.encoding != Encoding::Delta)
     {
-        opener.open_frame(frame, start, sealed, |plain| {
+        opener.open_frame(frame, start, sealed, |opened| {
+            let plain = opened.map(|(_, plain)| plain);
             if let Ok(plain) = plain {
                 blobs.push((
                     blob_id(opener.keys.keyring(), opener.kind, plain),

@@ -7,7 +7,7 @@ use crate::repository::format::FormatError;
 use crate::repository::format::blob::{BlobKind, blob_id};
 use crate::repository::format::index::BlobPrefix;
 use crate::repository::format::key::Keys;
-use crate::repository::format::pack::{DEPTH_MAX, Delta, Frame, FrameEncoder, PackWriter, Stored};
+use crate::repository::format::pack::{DEPTH_MAX, Frame, FrameEncoder, PackWriter, Stored};
 use crate::repository::format::tree::{INLINE_MAX_BLOBS, encode_content_lists};
 use crate::repository::index::Index;
 use crate::repository::pipeline::PackSink;
@@ -53,7 +53,7 @@ enum How<'a> {
     /// Likewise, and not at all where it may not.
     OnlyAgainst(&'a [u8], &'a [u8], (&'a [BlobId], u8)),
     /// It is made already.
-    AsIs(Delta<'a>),
+    AsIs(Stored<'a>),
 }
 
 /// Puts blobs into packs.
@@ -256,14 +256,14 @@ impl BlobWriter {
         Ok(self.store_as(kind, blobs, how)?.is_some())
     }
 
-    /// Stores claimed blobs as the delta frame that they are elsewhere.
-    pub(crate) fn store_delta(
+    /// Stores claimed blobs as the frame that they are elsewhere.
+    pub(crate) fn store_as_is(
         &self,
         kind: BlobKind,
         blobs: &[(BlobId, u32)],
-        delta: Delta<'_>,
+        frame: Stored<'_>,
     ) -> Result<(), RepositoryError> {
-        self.store_as(kind, blobs, How::AsIs(delta)).map(drop)
+        self.store_as(kind, blobs, How::AsIs(frame)).map(drop)
     }
 
     /// Returns how deep the frame is, if one was stored.
@@ -289,7 +289,7 @@ impl BlobWriter {
                 How::Against(plain, prefix, on) | How::OnlyAgainst(plain, prefix, on) => {
                     encoder.encode_delta(plain, prefix, on)
                 }
-                How::AsIs(delta) => Stored::Delta(delta),
+                How::AsIs(frame) => frame,
             };
             let depth = match stored {
                 Stored::Delta(delta) => delta.depth,

@@ -14,6 +14,11 @@ const GROUP_BLOBS_MAX: usize = 1024;
 /// A longer blob is a frame by itself.
 const GROUPED_MAX_BYTES: usize = 64 << 10;
 
+/// Whether a data frame as it was read would be stored as it is here.
+pub(crate) fn would_stand(blobs: usize, len: usize) -> bool {
+    blobs > 1 || len > GROUPED_MAX_BYTES
+}
+
 /// Claimed blobs that are to be one frame.
 #[derive(Default)]
 pub(crate) struct Group {

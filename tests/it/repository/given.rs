@@ -163,7 +163,6 @@ pub(crate) async fn back_up(
     session.commit(Commit::default()).await
 }
 
-/// The newest backup.
 /// Copies one backup, as nobody watches.
 pub(crate) async fn copied(
     from: &Repository,
@@ -173,6 +172,7 @@ pub(crate) async fn copied(
     copy(from, backup, to, Effort::always(1), Arc::new(())).await
 }
 
+/// The newest backup.
 pub(crate) async fn newest(repository: &Repository) -> ListedBackup {
     repository.list().await.unwrap().backups.pop().unwrap()
 }

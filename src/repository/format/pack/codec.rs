@@ -206,20 +206,8 @@ impl Default for FrameDecoder {
     }
 }
 
-/// Opens and decodes a frame that stands alone. `sealed` are the bytes of [`Frame::range`]; they are
-/// overwritten. What comes out is the plaintext of all its blobs, whose ids are for the caller to check with
-/// [`blob_id`]: a frame's tag says that it is whole, an id that it is the right one.
-pub fn open_frame<'a>(
-    key: &PackKey,
-    frame: &Frame,
-    sealed: &'a mut [u8],
-    decoder: &'a mut FrameDecoder,
-) -> Result<&'a [u8], FormatError> {
-    let stored = unseal_frame(key, frame, sealed)?;
-    decode_frame(frame, stored, &[], decoder)
-}
-
-/// The bytes of a frame as they were sealed, once they are known to be whole. See [`open_frame`].
+/// The bytes of a frame as they were sealed, once they are known to be whole: what [`decode_frame`] takes. `sealed` are
+/// those of [`Frame::range`]; they are overwritten.
 pub fn unseal_frame<'a>(
     key: &PackKey,
     frame: &Frame,
@@ -229,7 +217,9 @@ pub fn unseal_frame<'a>(
     Ok(key.unseal_frame(frame, sealed)?)
 }
 
-/// Decodes what [`unseal_frame`] gave. `prefix` is the plaintext of the frame's bases, in order.
+/// Decodes what [`unseal_frame`] gave. `prefix` is the plaintext of the frame's bases, in order. What comes out is the
+/// plaintext of all its blobs, whose ids are for the caller to check with [`blob_id`]: a frame's tag says that it is
+/// whole, an id that it is the right one.
 pub fn decode_frame<'a>(
     frame: &Frame,
     stored: &'a [u8],

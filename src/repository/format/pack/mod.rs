@@ -10,7 +10,7 @@ use crate::repository::format::key::{Keys, Purpose};
 use crate::repository::format::wire::Reader;
 
 pub use crate::repository::format::pack::codec::{
-    Delta, FrameDecoder, FrameEncoder, Stored, check_pack, decode_frame, open_frame, unseal_frame,
+    Delta, FrameDecoder, FrameEncoder, Stored, check_pack, decode_frame, unseal_frame,
 };
 pub use crate::repository::format::pack::footer::{
     PackFooter, TRAILER_LEN, read_footer, read_pack_footer, sealed_footer_len,

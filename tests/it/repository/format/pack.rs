@@ -8,11 +8,21 @@ use ccb::repository::format::config::CipherSuite;
 use ccb::repository::format::key::Keys;
 use ccb::repository::format::pack::{
     BASES_MAX, Encoding, FinishedPack, Frame, FrameDecoder, FrameEncoder, PackHeader, PackKey,
-    PackWriter, Stored, check_pack, open_frame, pack_name, read_pack_footer,
+    PackWriter, Stored, check_pack, decode_frame, pack_name, read_pack_footer, unseal_frame,
 };
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
 const SUITE: CipherSuite = CipherSuite::Aes256Gcm;
+
+/// What a frame that stands alone decodes to.
+fn open_frame<'a>(
+    key: &PackKey,
+    frame: &Frame,
+    sealed: &'a mut [u8],
+    decoder: &'a mut FrameDecoder,
+) -> Result<&'a [u8], FormatError> {
+    decode_frame(frame, unseal_frame(key, frame, sealed)?, &[], decoder)
+}
 
 /// A pack of one frame for each group.
 fn pack(keys: &Keys, groups: &[Vec<Vec<u8>>], pad: bool) -> FinishedPack {
