@@ -11,7 +11,10 @@ use crate::repository::format::seal::{ObjectType, open};
 use crate::repository::{Repository, RepositoryError, layout, pipeline};
 use crate::store::{Kind, Listing, Meta};
 use futures_util::{StreamExt, stream};
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    borrow::Borrow,
+    collections::{BTreeSet, HashMap},
+};
 
 mod standing;
 
@@ -100,8 +103,8 @@ impl Index {
     }
 
     /// The table of these segments, as far as `listing` confirms their packs.
-    pub(crate) fn build(
-        segments: Vec<Segment>,
+    pub(crate) fn build<S: Borrow<Segment>>(
+        segments: Vec<S>,
         listing: &Listing,
         condemned: &BTreeSet<Digest>,
     ) -> Self {
@@ -112,10 +115,10 @@ impl Index {
         let mut index = Self::default();
         index
             .entries
-            .reserve(segments.iter().map(|segment| segment.entries.len()).sum());
+            .reserve(segments.iter().map(|one| one.borrow().entries.len()).sum());
         let mut seen = BTreeSet::new();
         for segment in segments {
-            index.add(segment, &sizes, condemned, &mut seen);
+            index.add(segment.borrow(), &sizes, condemned, &mut seen);
         }
         pipeline::sort(&mut index.entries, |entry| {
             (entry.id, entry.frame, entry.offset)
@@ -125,7 +128,7 @@ impl Index {
 
     fn add(
         &mut self,
-        segment: Segment,
+        segment: &Segment,
         sizes: &HashMap<Digest, u64>,
         condemned: &BTreeSet<Digest>,
         seen: &mut BTreeSet<Digest>,
@@ -147,10 +150,10 @@ impl Index {
             })
             .collect();
         let mut frame_numbers = Vec::with_capacity(segment.frames.len());
-        for described in segment.frames {
+        for described in &segment.frames {
             let number = pack_numbers[described.pack as usize].map(|pack| {
                 let number = self.frames.len() as u32;
-                let frame = described.frame;
+                let frame = &described.frame;
                 self.frames.push(IndexedFrame {
                     pack,
                     offset: frame.offset,
@@ -165,9 +168,9 @@ impl Index {
             frame_numbers.push(number);
         }
         self.entries
-            .extend(segment.entries.into_iter().filter_map(|entry| {
+            .extend(segment.entries.iter().filter_map(|entry| {
                 let frame = frame_numbers[entry.frame as usize]?;
-                Some(IndexEntry { frame, ..entry })
+                Some(IndexEntry { frame, ..*entry })
             }));
     }
 
@@ -196,6 +199,11 @@ impl Index {
             (!is_lasting, place.frame.depth)
         });
         places
+    }
+
+    /// For looking up many blobs that are sorted.
+    pub(crate) fn cursor(&self) -> Cursor<'_> {
+        Cursor { index: self, at: 0 }
     }
 
     /// Every place where the blob is, be it that what it stands on is not there.
@@ -284,6 +292,61 @@ impl Index {
     }
 }
 
+/// Looks up blobs in the order of their ids: each search starts where the last one ended.
+pub(crate) struct Cursor<'a> {
+    index: &'a Index,
+    at: usize,
+}
+
+/// A place where a blob is, and what its frame stands on.
+pub(crate) struct Standing<'a> {
+    /// Number of the pack in [`Index::packs`].
+    pub(crate) pack: u32,
+    pub(crate) depth: u8,
+    pub(crate) bases: &'a [BlobId],
+    /// What the frame takes in the pack, and what it decodes to.
+    pub(crate) stored_len: u32,
+    pub(crate) plain_len: u32,
+    /// Offset within the decoded frame.
+    pub(crate) offset: u32,
+    pub(crate) len: u32,
+}
+
+impl<'a> Cursor<'a> {
+    /// Every place where the blob can be read, as [`Index::locations`], in no order. Ids are asked for in ascending order.
+    pub(crate) fn locations(
+        &mut self,
+        id: &BlobId,
+    ) -> impl Iterator<Item = Standing<'a>> + use<'a> {
+        let (index, prefix) = (self.index, BlobPrefix::from(id));
+        let rest = &index.entries[self.at..];
+        let mut step = 1;
+        while step < rest.len() && rest[step].id < prefix {
+            step *= 2;
+        }
+        let near = &rest[..rest.len().min(step + 1)];
+        let skipped = near.partition_point(|entry| entry.id < prefix);
+        self.at += skipped;
+        let entries = rest[skipped..]
+            .iter()
+            .take_while(move |entry| entry.id == prefix);
+        entries
+            .filter(|entry| index.stands(entry.frame, Ground::There))
+            .map(|entry| {
+                let frame = &index.frames[entry.frame as usize];
+                Standing {
+                    pack: frame.pack,
+                    depth: frame.depth,
+                    bases: index.deltas.bases_of(entry.frame),
+                    stored_len: frame.stored_len,
+                    plain_len: frame.plain_len,
+                    offset: entry.offset,
+                    len: entry.len,
+                }
+            })
+    }
+}
+
 /// A segment as it is listed, and what is in it.
 pub(crate) type ReadSegment = (Meta, Result<Segment, RepositoryError>);
 
@@ -343,7 +406,11 @@ async fn read_listed_segments(
     Ok(segments)
 }
 
-async fn read_segment(repository: &Repository, meta: &Meta) -> Result<Segment, RepositoryError> {
+/// One segment, from the cache where it is there.
+pub(crate) async fn read_segment(
+    repository: &Repository,
+    meta: &Meta,
+) -> Result<Segment, RepositoryError> {
     let name = meta.key.last_part();
     let cache = repository.cache();
     if let Some(cache) = &cache

@@ -145,6 +145,7 @@ impl Repository {
             drop(survey);
             survey = Survey::for_condemning(self).await?;
         }
+        let known = segments::supersedes(&survey);
         let condemned = unless_full(condemn::condemn(self, survey, report).await)?;
         sweep::sweep(self, grace, report).await?;
         if condemned.is_none() {
@@ -152,7 +153,7 @@ impl Repository {
             let survey = Survey::for_condemning(self).await?;
             condemn::condemn(self, survey, report).await?;
         }
-        segments::remove_superseded(self, grace).await?;
+        segments::remove_superseded(self, grace, known).await?;
         trash::remove_sessions(self, grace).await?;
         self.remove_old_locks().await?;
         wal::remove_taken_over(self, grace, report).await?;

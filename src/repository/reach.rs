@@ -5,7 +5,7 @@ use crate::model::ids::BlobId;
 use crate::model::tree::{Content, Node, NodeKind};
 use crate::repository::format::FormatError;
 use crate::repository::format::tree::{Tree, decode_content_list, decode_tree};
-use crate::repository::{BlobSink, Reader, RepositoryError};
+use crate::repository::{BlobSink, Reader, RepositoryError, pipeline};
 use std::{
     collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
@@ -16,8 +16,8 @@ use std::{
 pub(crate) struct Reach {
     /// Directories, their leaves and lists of blobs.
     pub(crate) trees: HashSet<BlobId>,
-    /// Bytes of files.
-    pub(crate) data: HashSet<BlobId>,
+    /// Bytes of files: sorted, each once.
+    pub(crate) data: Vec<BlobId>,
     /// Trees that can not be read: what is below them is not known.
     pub(crate) unreadable: BTreeMap<BlobId, RepositoryError>,
 }
@@ -59,6 +59,13 @@ pub(crate) async fn reach(
         level = below.trees;
         level.retain(|id| reach.trees.insert(*id));
     }
+    let mut data = std::mem::take(&mut reach.data);
+    reach.data = pipeline::on_pool(move || {
+        pipeline::sort(&mut data, |id| *id);
+        data.dedup();
+        data
+    })
+    .await;
     Ok(reach)
 }
 

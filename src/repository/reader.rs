@@ -25,8 +25,12 @@ use crate::repository::{Repository, RepositoryError};
 use std::{
     collections::HashMap,
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
+use tokio::sync::OnceCell;
 
 /// Takes what is read, from several threads at once: a blob's content, or why it can not be read. An
 /// error ends the reading.
@@ -43,7 +47,16 @@ struct Shared {
     /// By number of the pack in the index: deriving one costs more than opening a small frame.
     pack_keys: Mutex<HashMap<u32, Arc<PackKey>>>,
     trees: TreeCache,
+    /// A pack that the index names was not there.
+    lacks_packs: AtomicBool,
+    /// One that has looked again since.
+    successor: OnceCell<Reader>,
+    /// How many came before it.
+    generation: u8,
 }
+
+/// A reading takes as long as some prunes at most, each of which may move what it needs.
+const GENERATIONS_MAX: u8 = 8;
 
 impl Repository {
     /// A reader of everything that the index names now.
@@ -57,12 +70,34 @@ impl Repository {
 
 impl Reader {
     pub(crate) fn new(repository: Repository, index: Arc<Index>) -> Self {
+        Self::of(repository, index, 0)
+    }
+
+    fn of(repository: Repository, index: Arc<Index>, generation: u8) -> Self {
         Self(Arc::new(Shared {
             repository,
             index,
             pack_keys: Mutex::default(),
             trees: TreeCache::default(),
+            lacks_packs: AtomicBool::new(false),
+            successor: OnceCell::new(),
+            generation,
         }))
+    }
+
+    /// One that knows where things are now, when packs were removed since this one looked: a prune that runs meanwhile
+    /// may have moved what is in them. Nothing where none were, or where it can not be found out.
+    async fn successor(&self) -> Option<&Self> {
+        let generation = self.0.generation + 1;
+        if !self.0.lacks_packs.load(Relaxed) || generation > GENERATIONS_MAX {
+            return None;
+        }
+        let looked = self.0.successor.get_or_try_init(|| async {
+            let now = self.0.repository.reader().await?;
+            let (repository, index) = (self.0.repository.clone(), now.0.index.clone());
+            Ok::<_, RepositoryError>(Self::of(repository, index, generation))
+        });
+        looked.await.ok()
     }
 
     /// How many blobs there are to read.

@@ -7,7 +7,6 @@ use crate::repository::format::manifest::Version;
 use crate::repository::format::seal::{OpenType, sign};
 use crate::repository::prune::PruneReport;
 use crate::repository::prune::survey::Survey;
-use crate::repository::prune::usage::Usage;
 use crate::repository::sessions::{Ends, Seen};
 use crate::repository::{Repository, RepositoryError, layout};
 use crate::store::{Kind, Put};
@@ -24,13 +23,12 @@ pub(super) async fn condemn(
     report: &mut PruneReport,
 ) -> Result<(), RepositoryError> {
     for _ in 0..ATTEMPTS_MAX {
-        let usage = Usage::of(&survey);
-        let packs = dispensable(&survey, &usage, &repository.ends().await?);
+        let packs = dispensable(&survey, &repository.ends().await?);
         if packs.is_empty() || put_record(repository, survey.log.seen + 1, &packs).await? {
             for pack in &packs {
                 report.condemned.add(survey.packs[pack].size);
             }
-            report.unused_bytes = usage.unused_bytes();
+            report.unused_bytes = survey.usage().unused_bytes();
             return Ok(());
         }
         survey = Survey::for_condemning(repository).await?;
@@ -39,10 +37,10 @@ pub(super) async fn condemn(
 }
 
 /// Packs that hold nothing that is needed, or nothing that is not in a chosen pack too.
-fn dispensable(survey: &Survey, usage: &Usage, ends: &Ends) -> Vec<Digest> {
+fn dispensable(survey: &Survey, ends: &Ends) -> Vec<Digest> {
     let (running, oldest_start) = running(survey, ends);
     let mut described = BTreeSet::new();
-    let mut spared = usage.kept(survey);
+    let mut spared = survey.usage().kept(survey);
     for (_, segment) in &survey.segments {
         let names = segment.packs.iter().map(|pack| pack.name);
         described.extend(names.clone());

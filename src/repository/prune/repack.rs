@@ -27,7 +27,7 @@ pub(super) async fn repack(
     limits: Repack,
     report: &mut PruneReport,
 ) -> Result<bool, RepositoryError> {
-    let chosen = worthwhile(&Usage::of(survey), limits);
+    let chosen = worthwhile(survey.usage(), limits);
     // It writes packs, which pruning by itself does not.
     if chosen.is_empty() || repository.permits(Operation::Write).is_err() {
         return Ok(false);

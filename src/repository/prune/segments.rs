@@ -5,12 +5,13 @@ use crate::model::ids::{Digest, SessionId};
 use crate::model::units::Period;
 use crate::repository::format::index::{Segment, encode};
 use crate::repository::format::seal::{ObjectType, seal};
-use crate::repository::index::read_all_segments;
+use crate::repository::index::read_segment;
 use crate::repository::prune::survey::Survey;
 use crate::repository::{Repository, RepositoryError, layout, pipeline};
-use crate::store::{Kind, Meta, Put};
+use crate::store::{Key, Kind, Meta, Put};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// A reader lists segments, and fetches them, within this time.
 const READERS_TAKE: Period = Period::hours(1);
@@ -50,14 +51,14 @@ pub(super) async fn rewrite(
 }
 
 /// Segments that no other one stands in for.
-fn current(segments: &[(Meta, Segment)]) -> Vec<(Digest, &Segment)> {
+fn current(segments: &[(Meta, Arc<Segment>)]) -> Vec<(Digest, &Segment)> {
     let superseded: BTreeSet<Digest> = segments
         .iter()
         .flat_map(|(_, segment)| segment.supersedes.iter().copied())
         .collect();
     let named = segments.iter().filter_map(|(meta, segment)| {
         let name: Digest = meta.key.last_part().parse().ok()?;
-        Some((name, segment))
+        Some((name, &**segment))
     });
     named
         .filter(|(name, _)| !superseded.contains(name))
@@ -103,28 +104,45 @@ async fn put(repository: &Repository, segment: Segment) -> Result<(), Repository
     Ok(repository.store().put(&key, sealed, Put::New).await?)
 }
 
-/// Removes segments that another one has stood in for long enough.
+/// Which segments a segment stands in for, by its key.
+pub(super) type Supersedes = BTreeMap<Key, Vec<Digest>>;
+
+/// Of the segments that were read for this survey.
+pub(super) fn supersedes(survey: &Survey) -> Supersedes {
+    let segments = survey.segments.iter();
+    segments
+        .map(|(meta, segment)| (meta.key.clone(), segment.supersedes.clone()))
+        .collect()
+}
+
+/// Removes segments that another one has stood in for long enough. `known` was read before, and needs not be again.
 pub(super) async fn remove_superseded(
     repository: &Repository,
     grace: Period,
+    mut known: Supersedes,
 ) -> Result<(), RepositoryError> {
-    let segments = read_all_segments(repository).await?;
-    let now = repository.store().list(layout::INDEX).await?.server_time;
+    let listing = repository.store().list(layout::INDEX).await?;
     let age = grace.min(READERS_TAKE);
-    let there: BTreeSet<&str> = segments
+    let there: BTreeSet<&str> = listing
+        .objects
         .iter()
-        .map(|(meta, _)| meta.key.last_part())
+        .map(|meta| meta.key.last_part())
         .collect();
-    for (meta, segment) in &segments {
-        if age.after(meta.modified) > now {
-            continue;
-        }
-        for name in segment
-            .supersedes
-            .iter()
-            .filter(|name| there.contains(name.to_string().as_str()))
-        {
-            match repository.store().delete(&layout::segment(name)).await {
+    let is_old = |meta: &&Meta| age.after(meta.modified) <= listing.server_time;
+    for meta in listing.objects.iter().filter(is_old) {
+        let supersedes = match known.remove(&meta.key) {
+            Some(supersedes) => supersedes,
+            None => match read_segment(repository, meta).await {
+                // Another prune was here meanwhile.
+                Err(RepositoryError::Store(error)) if error.kind == Kind::NotFound => continue,
+                read => read?.supersedes,
+            },
+        };
+        for name in supersedes {
+            if !there.contains(name.to_string().as_str()) {
+                continue;
+            }
+            match repository.store().delete(&layout::segment(&name)).await {
                 Err(e) if e.kind == Kind::Denied => {}
                 deleted => deleted?,
             }

@@ -5,16 +5,17 @@ use crate::model::ids::{BlobId, Digest};
 use crate::repository::condemned::Condemned;
 use crate::repository::format::aead::TAG_LEN;
 use crate::repository::format::index::Segment;
-use crate::repository::format::pack::Frame;
-use crate::repository::index::{Index, Location, read_all_segments};
+use crate::repository::index::{Index, Standing, read_all_segments};
+use crate::repository::prune::usage::Usage;
 use crate::repository::reach::reach;
 use crate::repository::sessions::{Seen, Sessions};
 use crate::repository::{Reader, Repository, RepositoryError, layout, pipeline};
 use crate::store::{Key, Listing, Meta};
 use jiff::{SignedDuration, Timestamp};
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Range,
+    sync::{Arc, OnceLock},
 };
 
 /// Ended sessions keep their leases for at least so long, and no survey may take longer: a session
@@ -25,12 +26,32 @@ pub(super) const LEASES_KEPT_MIN: SignedDuration = SignedDuration::from_hours(2)
 pub(super) struct Survey {
     pub(super) log: Condemned,
     pub(super) sessions: Sessions,
-    pub(super) segments: Vec<(Meta, Segment)>,
+    pub(super) segments: Vec<(Meta, Arc<Segment>)>,
     /// Every pack that the store lists, described by a segment or not.
     pub(super) packs: BTreeMap<Digest, Meta>,
     pub(super) index: Arc<Index>,
     /// Every blob that a backup or a session stands on, and where it is.
-    needed: BTreeMap<BlobId, Vec<Place>>,
+    needed: Needed,
+    usage: OnceLock<Usage>,
+}
+
+/// Blobs and their places, which for very many must not take much.
+#[derive(Default)]
+struct Needed {
+    /// Sorted; the places of each end here.
+    blobs: Vec<(BlobId, u32)>,
+    places: Vec<Place>,
+}
+
+impl Needed {
+    fn iter(&self) -> impl Iterator<Item = (&BlobId, &[Place])> {
+        let mut start = 0;
+        self.blobs.iter().map(move |(id, end)| {
+            let places = &self.places[start as usize..*end as usize];
+            start = *end;
+            (id, places)
+        })
+    }
 }
 
 /// Where a blob is.
@@ -44,19 +65,14 @@ pub(super) struct Place {
 }
 
 impl Place {
-    fn of(location: &Location) -> Self {
-        let Frame {
-            stored_len,
-            plain_len,
-            ..
-        } = location.frame;
-        let takes = u64::from(stored_len) + TAG_LEN as u64;
-        let plain_len = u64::from(plain_len).max(1);
+    fn of(standing: &Standing<'_>) -> Self {
+        let takes = u64::from(standing.stored_len) + TAG_LEN as u64;
+        let plain_len = u64::from(standing.plain_len).max(1);
         let up_to = |offset: u64| takes * offset.min(plain_len) / plain_len;
-        let start = u64::from(location.offset);
-        let share = up_to(start + u64::from(location.len)) - up_to(start);
+        let start = u64::from(standing.offset);
+        let share = up_to(start + u64::from(standing.len)) - up_to(start);
         Self {
-            pack: location.pack,
+            pack: standing.pack,
             share: share as u32,
         }
     }
@@ -92,6 +108,8 @@ impl Survey {
             }
             read => read?,
         };
+        let segments = segments.into_iter();
+        let segments: Vec<_> = segments.map(|(meta, one)| (meta, Arc::new(one))).collect();
         let listing = repository.store().list(layout::PACKS).await?;
         let index = Arc::new(build_index(&segments, &listing, &log).await);
         let reader = Reader::new(repository.clone(), index.clone());
@@ -103,6 +121,7 @@ impl Survey {
             packs: by_name(listing),
             index,
             needed,
+            usage: OnceLock::new(),
         })
     }
 
@@ -116,9 +135,12 @@ impl Survey {
 
     /// Each needed blob and where it is; there is at least one place.
     pub(super) fn needed(&self) -> impl Iterator<Item = (&BlobId, &[Place])> {
-        self.needed
-            .iter()
-            .map(|(id, places)| (id, places.as_slice()))
+        self.needed.iter()
+    }
+
+    /// What each pack is good for.
+    pub(super) fn usage(&self) -> &Usage {
+        self.usage.get_or_init(|| Usage::of(self))
     }
 }
 
@@ -153,11 +175,12 @@ impl Backups {
     }
 }
 
-async fn build_index(segments: &[(Meta, Segment)], listing: &Listing, log: &Condemned) -> Index {
-    let segments = segments
-        .iter()
-        .map(|(_, segment)| segment.clone())
-        .collect();
+async fn build_index(
+    segments: &[(Meta, Arc<Segment>)],
+    listing: &Listing,
+    log: &Condemned,
+) -> Index {
+    let segments: Vec<_> = segments.iter().map(|(_, one)| one.clone()).collect();
     let listing = listing.clone();
     let condemned = log.packs.keys().copied().collect();
     pipeline::on_pool(move || Index::build(segments, &listing, &condemned)).await
@@ -173,10 +196,10 @@ fn by_name(listing: Listing) -> BTreeMap<Digest, Meta> {
 /// What backups and the pins of sessions stand on.
 async fn needed_by_all(
     reader: &Reader,
-    index: &Index,
+    index: &Arc<Index>,
     backups: Backups,
     sessions: &Sessions,
-) -> Result<BTreeMap<BlobId, Vec<Place>>, RepositoryError> {
+) -> Result<Needed, RepositoryError> {
     let all = backups.roots.iter().copied().chain(sessions.roots());
     let stopped = match needed(reader, index, all.collect()).await {
         Err(stopped) if stopped.is_missing() => stopped,
@@ -206,44 +229,67 @@ async fn needed_by_all(
 
 async fn needed(
     reader: &Reader,
-    index: &Index,
+    index: &Arc<Index>,
     roots: BTreeSet<BlobId>,
-) -> Result<BTreeMap<BlobId, Vec<Place>>, RepositoryError> {
+) -> Result<Needed, RepositoryError> {
     let reach = reach(reader, roots).await?;
     if let Some((id, cause)) = reach.unreadable.iter().next() {
         return Err(stopped_by(format!("tree {id}"), cause.clone()));
     }
-    let mut found = BTreeMap::new();
+    let blobs = reach.blobs().copied().collect();
+    let index = index.clone();
+    pipeline::on_pool(move || located(&index, blobs)).await
+}
+
+/// Where these are, and what the frames of all of them stand on.
+fn located(index: &Index, mut wanted: Vec<BlobId>) -> Result<Needed, RepositoryError> {
+    let mut found: Vec<(BlobId, Range<u32>)> = Vec::new();
+    let mut all_places: Vec<(u8, Place)> = Vec::new();
     // What a frame stands on counts only where it is less deep than the frame: else two could stand on each other
     // when what made that impossible is gone.
-    let mut depths: BTreeMap<BlobId, u8> = BTreeMap::new();
-    let mut rest: Vec<BlobId> = reach.blobs().copied().collect();
-    while let Some(id) = rest.pop() {
-        if found.contains_key(&id) {
-            continue;
-        }
-        let places = index.locations(&id);
-        if places.is_empty() {
-            let cause = RepositoryError::BlobMissing { id };
-            return Err(stopped_by(format!("blob {id}"), cause));
-        }
-        // What a frame is a delta against is needed as much as the frame.
-        for place in &places {
-            for base in &place.frame.bases {
-                let depth = depths.entry(*base).or_insert(place.frame.depth);
-                *depth = place.frame.depth.min(*depth);
-                rest.push(*base);
+    let mut depths: HashMap<BlobId, u8> = HashMap::new();
+    while !wanted.is_empty() {
+        pipeline::sort(&mut wanted, |id| *id);
+        wanted.dedup();
+        let known = found.len();
+        let mut below = BTreeSet::new();
+        let mut cursor = index.cursor();
+        for id in std::mem::take(&mut wanted) {
+            if found[..known]
+                .binary_search_by_key(&id, |(id, _)| *id)
+                .is_ok()
+            {
+                continue;
             }
+            let start = all_places.len() as u32;
+            for standing in cursor.locations(&id) {
+                // What a frame is a delta against is needed as much as the frame.
+                for base in standing.bases {
+                    let depth = depths.entry(*base).or_insert(standing.depth);
+                    *depth = standing.depth.min(*depth);
+                    below.insert(*base);
+                }
+                all_places.push((standing.depth, Place::of(&standing)));
+            }
+            let places = start..all_places.len() as u32;
+            if places.is_empty() {
+                let cause = RepositoryError::BlobMissing { id };
+                return Err(stopped_by(format!("blob {id}"), cause));
+            }
+            found.push((id, places));
         }
-        let at = |place: &Location| (place.frame.depth, Place::of(place));
-        found.insert(id, places.iter().map(at).collect::<Vec<_>>());
+        wanted.extend(below);
+        pipeline::sort(&mut found, |(id, _)| *id);
     }
-    let usable = |(id, places): (BlobId, Vec<(u8, Place)>)| {
+    let mut needed = Needed::default();
+    for (id, places) in found {
         let below = depths.get(&id).copied().unwrap_or(u8::MAX);
-        let places = places.into_iter().filter(|(depth, _)| *depth < below);
-        (id, places.map(|(_, place)| place).collect())
-    };
-    Ok(found.into_iter().map(usable).collect())
+        let places = all_places[places.start as usize..places.end as usize].iter();
+        let usable = places.filter(|(depth, _)| *depth < below);
+        needed.places.extend(usable.map(|(_, place)| *place));
+        needed.blobs.push((id, needed.places.len() as u32));
+    }
+    Ok(needed)
 }
 
 fn stopped(what: impl Into<String>) -> RepositoryError {

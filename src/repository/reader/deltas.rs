@@ -8,11 +8,12 @@ use crate::repository::reader::climb::{Climb, Plain};
 use crate::repository::reader::fetch::{AT_ONCE, Piece, Sinks, WantedFrame, coalesce, refused};
 use crate::repository::reader::ladder::{Bad, Held, Ladder, WantedDelta};
 use crate::repository::{RepositoryError, layout, pipeline};
+use crate::store::Kind;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering::Relaxed},
 };
 
 /// What was decoded for the last frames of one reading, for one that goes on where it ended.
@@ -179,7 +180,14 @@ impl Reader {
         let pack = self.0.index.packs[piece.pack as usize];
         let key = layout::pack(pack.header.kind, &pack.name);
         let store = self.0.repository.store();
-        Ok(store.get(&key, Some(piece.range.clone())).await?)
+        let read = store.get(&key, Some(piece.range.clone())).await;
+        if read
+            .as_ref()
+            .is_err_and(|error| error.kind == Kind::NotFound)
+        {
+            self.0.lacks_packs.store(true, Relaxed);
+        }
+        Ok(read?)
     }
 
     fn keys_of(&self, ladder: &Ladder, bad: &mut Bad) -> HashMap<u32, Arc<PackKey>> {

@@ -115,13 +115,14 @@ impl Reader {
             .await?;
         // What is damaged in one pack may be whole in another.
         let mut attempt = 1;
+        let mut hopeless = Vec::new();
         while !failed.is_empty() {
             let mut again = Vec::new();
             for (id, error) in failed {
                 if self.0.index.locations(&id).len() > attempt {
                     again.push(id);
                 } else {
-                    (sinks.blobs)(&id, Err(&error)).map_err(refused)?;
+                    hopeless.push((id, error));
                 }
             }
             failed = Vec::new();
@@ -130,7 +131,36 @@ impl Reader {
                 .await?;
             attempt += 1;
         }
-        Ok(())
+        self.read_anew(hopeless, sinks).await
+    }
+
+    /// Reads what this reader can not read with one that has looked again, if that may help; or else says why.
+    async fn read_anew(
+        &self,
+        failed: Vec<(BlobId, RepositoryError)>,
+        sinks: Sinks,
+    ) -> Result<(), RepositoryError> {
+        if failed.is_empty() {
+            return Ok(());
+        }
+        let Some(successor) = self.successor().await else {
+            let mut failed = failed.iter();
+            let told = failed.try_for_each(|(id, error)| (sinks.blobs)(id, Err(error)));
+            return told.map_err(refused);
+        };
+        let ids = failed.iter().map(|(id, _)| *id).collect();
+        let before: HashMap<BlobId, RepositoryError> = failed.into_iter().collect();
+        let blobs = sinks.blobs;
+        let sink: BlobSink = Arc::new(move |id, content| match (content, before.get(id)) {
+            // Where it was says more than that it is nowhere now.
+            (Err(RepositoryError::BlobMissing { .. }), Some(error)) => blobs(id, Err(error)),
+            (content, _) => blobs(id, content),
+        });
+        let sinks = Sinks {
+            blobs: sink,
+            frames: sinks.frames,
+        };
+        Box::pin(successor.read_into(ids, sinks, &mut Carried::default())).await
     }
 
     /// One blob.

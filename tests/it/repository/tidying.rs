@@ -44,6 +44,39 @@ async fn partly_used(kept: usize, gone: usize) -> (Memory, Repository, Files) {
     (memory, repository, small)
 }
 
+/// A restore of days: what it needs is moved twice meanwhile, and what held it is removed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_finds_what_was_moved_and_removed_since_it_looked() {
+    let memory = memory();
+    let repository = repository(&memory).await;
+    let mut tree = files(&[("a", noise("a", 200_000))]);
+    let kept = tree.clone();
+    let mut trees = vec![tree.clone()];
+    for more in ["b", "c"] {
+        tree.insert(more.to_owned(), noise(more, 400_000));
+        trees.push(tree.clone());
+    }
+    // All of them in the pack of the largest one.
+    let mut larger = Vec::new();
+    for tree in trees.iter().rev() {
+        back_up(&repository, tree).await.unwrap();
+        larger.push(newest(&repository).await);
+    }
+    let backup = larger.pop().unwrap();
+    let _pinned = repository.pin(&[&backup]).await.unwrap();
+    let reader = repository.reader().await.unwrap();
+    for gone in larger {
+        repository.forget(&gone, "test", None).await.unwrap();
+        let report = repository.prune(NOW).await.unwrap();
+        assert_eq!(report.repacked.count, 1, "{report:?}");
+        memory.advance(SignedDuration::from_hours(25));
+        let report = repository.prune(NOW).await.unwrap();
+        assert_eq!(report.deleted.count, 2, "{report:?}");
+        let read = read_back(&reader, &backup.manifest).await.unwrap();
+        assert!(read == kept, "after {} was forgotten", gone.key);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pack_that_is_used_in_part_is_emptied_and_goes_after_the_grace() {
     let (memory, repository, tree) = partly_used(300_000, 700_000).await;
