@@ -252,24 +252,24 @@ const REPLAYS: u64 = 6;
 
 /// The rules, each broken, and a seed that finds it out.
 const RULES: [(Broken, u64); 18] = [
-    (Broken::CreatesOver, 23),
-    (Broken::ManifestBeforePacks, 0),
-    (Broken::ManifestBeforeIndex, 2),
-    (Broken::CommitsAfterItsEnd, 23),
-    (Broken::TakenForOwn, 2),
-    (Broken::RefersToCondemned, 3),
-    (Broken::GapInLog, 17),
-    (Broken::LeasesAfterReading, 20),
-    (Broken::NamesComeTwice, 2),
+    (Broken::CreatesOver, 7),
+    (Broken::ManifestBeforePacks, 3),
+    (Broken::ManifestBeforeIndex, 0),
+    (Broken::CommitsAfterItsEnd, 7),
+    (Broken::TakenForOwn, 7),
+    (Broken::RefersToCondemned, 4),
+    (Broken::GapInLog, 28),
+    (Broken::LeasesAfterReading, 13),
+    (Broken::NamesComeTwice, 219),
     (Broken::SeesNoLeases, 11),
-    (Broken::WaitsForNobody, 3),
-    (Broken::EndsNobody, 23),
-    (Broken::RemovesWhatIsNeeded, 6),
+    (Broken::WaitsForNobody, 4),
+    (Broken::EndsNobody, 7),
+    (Broken::RemovesWhatIsNeeded, 12),
     (Broken::CondemnsAndRemoves, 0),
     (Broken::OwnClock, 13),
     (Broken::TrashWithoutPeriod, 13),
     (Broken::LocksOver, 70),
-    (Broken::LocksNotEnded, 4),
+    (Broken::LocksNotEnded, 39),
 ];
 
 /// Rules that nothing was lost without in 40 schedules each: see `broken/mod.rs` for what stands behind them.
