@@ -437,7 +437,8 @@ fn forget(plan: &Plan, strategy: &Strategy, members: &[&Step]) -> Line {
             places.join(", ")
         ),
         note: if bytes > 0 {
-            format!("frees {} {trash}", words::about(bytes))
+            // What each added when it was made: what later ones share with it stays.
+            format!("frees up to {} {trash}", words::size(bytes))
         } else {
             format!("gone {trash}")
         },

@@ -124,26 +124,7 @@ async fn back_up(
     at: Timestamp,
     is_second: bool,
 ) -> Result<(), Box<dyn Error>> {
-    let mut id = [0; 16];
-    id[..8].copy_from_slice(&Numbers::new(number as u64).next().to_be_bytes());
-    let draft = Draft {
-        id: BackupId(id),
-        component: ComponentName::new("data")?,
-        method: Method::Incremental,
-        slots: vec![Slot {
-            schedule: ScheduleName::new("six-hourly")?,
-            at,
-        }],
-        tags: Vec::new(),
-        run: RunId(id),
-        plan: PlanRef {
-            name: "bench".to_owned(),
-            digest: Digest([0; 32]),
-        },
-        environment: "development".to_owned(),
-        effort: Effort::always(1),
-    };
-    let mut session = repository.begin(draft, None).await?;
+    let mut session = repository.begin(draft(number, at)?, None).await?;
     let walk = std::iter::once(Ok(empty_root()));
     session.write_tree(Box::new(walk), Arc::new(())).await?;
     let manifest = session.commit(Commit::default()).await?;
@@ -167,6 +148,29 @@ async fn back_up(
             .await?;
     }
     Ok(())
+}
+
+/// Backup number `number`.
+pub fn draft(number: usize, at: Timestamp) -> Result<Draft, Box<dyn Error>> {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&Numbers::new(number as u64).next().to_be_bytes());
+    Ok(Draft {
+        id: BackupId(id),
+        component: ComponentName::new("data")?,
+        method: Method::Incremental,
+        slots: vec![Slot {
+            schedule: ScheduleName::new("six-hourly")?,
+            at,
+        }],
+        tags: Vec::new(),
+        run: RunId(id),
+        plan: PlanRef {
+            name: "bench".to_owned(),
+            digest: Digest([0; 32]),
+        },
+        environment: "development".to_owned(),
+        effort: Effort::always(1),
+    })
 }
 
 /// What was read each time: a directory with nothing in it.

@@ -11,6 +11,7 @@ mod chart;
 mod data;
 mod index;
 mod inventory;
+mod limits;
 mod measure;
 mod postgres;
 mod redis;
@@ -19,7 +20,8 @@ mod s3;
 mod table;
 mod tools;
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// How much data there is.
@@ -47,17 +49,20 @@ pub struct Options {
     pub chart: Option<PathBuf>,
 }
 
-const USAGE: &str = "usage: tests/bench/run [--scale small|full] [--rounds N] [--only media|small|text|inventory|index|postgres|redis|s3] [--dir DIRECTORY] [--chart FILE.svg]";
+const USAGE: &str = "usage: tests/bench/run [--scale small|full] [--rounds N] [--only media|small|text|inventory|index|limits|postgres|redis|s3] [--dir DIRECTORY] [--chart FILE.svg]";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     if let (Some(word), Some(from), Some(to)) =
         (arguments.next(), arguments.next(), arguments.next())
-        && word == "copy"
+        && let Some(done) = part(&word.to_string_lossy(), from.as_ref(), to.as_ref())
     {
-        return match measure::copy(from.as_ref(), to.as_ref()) {
+        return match done {
             Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::from(1),
+            Err(error) => {
+                eprintln!("bench: {error}");
+                ExitCode::from(1)
+            }
         };
     }
     let options = match options(std::env::args().skip(1)) {
@@ -73,6 +78,14 @@ fn main() -> ExitCode {
             eprintln!("bench: {error}");
             ExitCode::from(1)
         }
+    }
+}
+
+/// What this program does in a process of its own, to be measured like any other; nothing where `word` is an option.
+fn part(word: &str, from: &Path, to: &Path) -> Option<io::Result<()>> {
+    match word {
+        "copy" => Some(measure::copy(from, to)),
+        word => limits::part(word, from),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::measure::{self, Figures, median};
 use crate::redis;
 use crate::table::{OWN, Table};
 use crate::tools::{Operation, Tool};
-use crate::{Options, Scale, index, postgres, s3};
+use crate::{Options, Scale, index, limits, postgres, s3};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -44,6 +44,7 @@ pub fn run(options: &Options) -> io::Result<()> {
         postgres::NAME => Some(postgres::run(options, &dir)),
         s3::NAME => Some(s3::run(options, &dir)),
         index::NAME => Some(index::run(options, &dir)),
+        limits::NAME => Some(limits::run(options, &dir)),
         _ => None,
     };
     if let Some(outcome) = alone {
@@ -61,7 +62,8 @@ pub fn run(options: &Options) -> io::Result<()> {
     outcome
 }
 
-fn size(kind: Kind, scale: Scale) -> Size {
+/// How much of it there is.
+pub fn size(kind: Kind, scale: Scale) -> Size {
     let (files, len) = match (kind, scale) {
         (Kind::Media, Scale::Full) => (64, 32 << 20),
         (Kind::Media, Scale::Small) => (8, 32 << 20),

@@ -1,7 +1,7 @@
 //! Puts blobs into packs, each blob once: what the repository holds already, or another thread has just
 //! claimed, is not stored again. Any number of threads call it at once.
 
-use crate::model::ids::{BlobId, Digest};
+use crate::model::ids::BlobId;
 use crate::model::tree::Content;
 use crate::repository::format::FormatError;
 use crate::repository::format::blob::{BlobKind, blob_id};
@@ -383,9 +383,9 @@ impl BlobWriter {
     /// Closes a pack and hands it to the uploads; waits while they are behind.
     fn close(&self, pack: PackWriter) -> Result<(), RepositoryError> {
         let pack = pack.finish(self.is_padded);
-        // The name was computed while the bytes were sealed: equal means that memory has not altered
-        // them since, and unequal bytes must not be stored under this name.
-        if Digest::of(&pack.bytes) != pack.name {
+        // The name was computed while the bytes were sealed, and a checksum with it: equal means that memory has not
+        // altered them since, and unequal bytes must not be stored under this name.
+        if crc32c::crc32c(&pack.bytes) != pack.crc {
             let cause = FormatError::Authentication("pack");
             return Err(RepositoryError::Encode {
                 what: pack.name.to_string(),

@@ -17,8 +17,9 @@ pub struct PackWriter {
     key: PackKey,
     pack: Vec<u8>,
     hasher: blake3::Hasher,
-    /// How many bytes of the pack the hasher has seen.
+    /// How many bytes of the pack the hasher has seen, and a checksum of them.
     hashed: usize,
+    crc: u32,
     contents: PackFooter,
 }
 
@@ -28,6 +29,8 @@ pub struct FinishedPack {
     pub name: Digest,
     /// Its bytes.
     pub bytes: Vec<u8>,
+    /// CRC-32C of the bytes that the name was computed of: much quicker to compute again than the name.
+    pub crc: u32,
     /// What it holds.
     pub footer: PackFooter,
 }
@@ -47,6 +50,7 @@ impl PackWriter {
             pack,
             hasher: blake3::Hasher::new(),
             hashed: 0,
+            crc: 0,
             contents: PackFooter {
                 header,
                 frames: Vec::new(),
@@ -105,7 +109,9 @@ impl PackWriter {
     }
 
     fn hash(&mut self) {
-        self.hasher.update(&self.pack[self.hashed..]);
+        let fresh = &self.pack[self.hashed..];
+        self.hasher.update(fresh);
+        self.crc = crc32c::crc32c_append(self.crc, fresh);
         self.hashed = self.pack.len();
     }
 
@@ -150,6 +156,7 @@ impl PackWriter {
         FinishedPack {
             name: Digest(*self.hasher.finalize().as_bytes()),
             bytes: self.pack,
+            crc: self.crc,
             footer: self.contents,
         }
     }
