@@ -37,6 +37,7 @@ pub(crate) async fn reach(
     let mut reach = Reach::default();
     let mut level: Vec<BlobId> = roots.into_iter().collect();
     level.retain(|id| reach.trees.insert(*id));
+    let mut unique_len = 0;
     while !level.is_empty() {
         let found = Arc::new(Mutex::new((Children::default(), Vec::new())));
         let into = found.clone();
@@ -52,21 +53,33 @@ pub(crate) async fn reach(
             Ok(())
         });
         reader.read_blobs(level, sink).await?;
-        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-        let (below, unreadable) = std::mem::take(&mut *found);
+        let (below, unreadable) =
+            std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
         reach.unreadable.extend(unreadable);
         reach.data.extend(below.data);
         level = below.trees;
         level.retain(|id| reach.trees.insert(*id));
+        if reach.data.len() > 2 * unique_len.max(UNIQUE_MIN) {
+            reach.data = unique(reach.data).await;
+            unique_len = reach.data.len();
+        }
     }
-    let mut data = std::mem::take(&mut reach.data);
-    reach.data = pipeline::on_pool(move || {
-        pipeline::sort(&mut data, |id| *id);
-        data.dedup();
-        data
-    })
-    .await;
+    reach.data = unique(reach.data).await;
     Ok(reach)
+}
+
+/// Backups of a large file that changes a little name most of its blobs again: they are made unique whenever there are
+/// twice as many as before, so that they never take much more than they must. Not for fewer than this.
+const UNIQUE_MIN: usize = 1 << 20;
+
+async fn unique(mut blobs: Vec<BlobId>) -> Vec<BlobId> {
+    pipeline::on_pool(move || {
+        pipeline::sort(&mut blobs, |id| *id);
+        blobs.dedup();
+        blobs.shrink_to_fit();
+        blobs
+    })
+    .await
 }
 
 /// The blobs that tree blobs name directly.

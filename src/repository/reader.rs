@@ -14,7 +14,7 @@ mod same;
 mod trees;
 pub(crate) mod versions;
 
-use crate::model::ids::BlobId;
+use crate::model::ids::{BlobId, Digest};
 use crate::model::tree::{Content, Node, NodeKind};
 use crate::repository::format::blob::{BlobKind, blob_id};
 use crate::repository::format::pack::PackKey;
@@ -23,12 +23,9 @@ use crate::repository::index::Index;
 use crate::repository::reader::trees::TreeCache;
 use crate::repository::{Repository, RepositoryError};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::OnceCell;
 
@@ -47,8 +44,10 @@ struct Shared {
     /// By number of the pack in the index: deriving one costs more than opening a small frame.
     pack_keys: Mutex<HashMap<u32, Arc<PackKey>>>,
     trees: TreeCache,
-    /// A pack that the index names was not there.
-    lacks_packs: AtomicBool,
+    /// Packs that the index names and that were not there.
+    lacking: Mutex<HashSet<Digest>>,
+    /// Those that the one before it lacked: if they are still listed, looking again does not help.
+    lacked: HashSet<Digest>,
     /// One that has looked again since.
     successor: OnceCell<Reader>,
     /// How many came before it.
@@ -70,16 +69,21 @@ impl Repository {
 
 impl Reader {
     pub(crate) fn new(repository: Repository, index: Arc<Index>) -> Self {
-        Self::of(repository, index, 0)
+        Self::of(repository, index, (0, HashSet::new()))
     }
 
-    fn of(repository: Repository, index: Arc<Index>, generation: u8) -> Self {
+    fn of(
+        repository: Repository,
+        index: Arc<Index>,
+        (generation, lacked): (u8, HashSet<Digest>),
+    ) -> Self {
         Self(Arc::new(Shared {
             repository,
             index,
             pack_keys: Mutex::default(),
             trees: TreeCache::default(),
-            lacks_packs: AtomicBool::new(false),
+            lacking: Mutex::default(),
+            lacked,
             successor: OnceCell::new(),
             generation,
         }))
@@ -89,15 +93,22 @@ impl Reader {
     /// may have moved what is in them. Nothing where none were, or where it can not be found out.
     async fn successor(&self) -> Option<&Self> {
         let generation = self.0.generation + 1;
-        if !self.0.lacks_packs.load(Relaxed) || generation > GENERATIONS_MAX {
+        let lacking = lock(&self.0.lacking).clone();
+        if lacking.is_subset(&self.0.lacked) || generation > GENERATIONS_MAX {
             return None;
         }
         let looked = self.0.successor.get_or_try_init(|| async {
             let now = self.0.repository.reader().await?;
             let (repository, index) = (self.0.repository.clone(), now.0.index.clone());
-            Ok::<_, RepositoryError>(Self::of(repository, index, generation))
+            let of = (generation, lacking);
+            Ok::<_, RepositoryError>(Self::of(repository, index, of))
         });
         looked.await.ok()
+    }
+
+    /// Notes that a pack is not there.
+    fn lacks(&self, pack: Digest) {
+        lock(&self.0.lacking).insert(pack);
     }
 
     /// How many blobs there are to read.
@@ -205,11 +216,7 @@ impl Reader {
     }
 
     fn pack_key(&self, pack: u32) -> Result<Arc<PackKey>, crate::repository::format::FormatError> {
-        let mut keys = self
-            .0
-            .pack_keys
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut keys = lock(&self.0.pack_keys);
         if let Some(key) = keys.get(&pack) {
             return Ok(key.clone());
         }
@@ -218,6 +225,10 @@ impl Reader {
         keys.insert(pack, key.clone());
         Ok(key)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn malformed(id: &BlobId, why: &str) -> RepositoryError {

@@ -9,7 +9,7 @@ use crate::repository::reader::deltas::Carried;
 use crate::repository::reader::fetch::{FrameRead, FrameSink, Sinks};
 use crate::repository::writer::blobs::BlobWriter;
 use crate::repository::writer::group;
-use crate::repository::{BlobSink, Progress, Reader, RepositoryError};
+use crate::repository::{BlobSink, Progress, Reader, RepositoryError, pipeline};
 use std::{
     io,
     sync::{Arc, Mutex, PoisonError},
@@ -47,7 +47,9 @@ pub(crate) async fn transfer(
     // What others stand on comes first.
     for level in reader.by_depth(ids) {
         transfer.run(reader, level).await?;
-        into.store_groups()?;
+        // It may have to wait for the uploads, which no thread of the runtime may.
+        let writer = into.clone();
+        pipeline::on_pool(move || writer.store_groups()).await?;
     }
     let done = std::mem::take(&mut *lock(&transfer.done));
     Ok(done)

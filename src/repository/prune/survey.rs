@@ -236,7 +236,8 @@ async fn needed(
     if let Some((id, cause)) = reach.unreadable.iter().next() {
         return Err(stopped_by(format!("tree {id}"), cause.clone()));
     }
-    let blobs = reach.blobs().copied().collect();
+    let mut blobs = reach.data;
+    blobs.extend(reach.trees);
     let index = index.clone();
     pipeline::on_pool(move || located(&index, blobs)).await
 }
@@ -261,7 +262,7 @@ fn located(index: &Index, mut wanted: Vec<BlobId>) -> Result<Needed, RepositoryE
             {
                 continue;
             }
-            let start = all_places.len() as u32;
+            let start = number(all_places.len())?;
             for standing in cursor.locations(&id) {
                 // What a frame is a delta against is needed as much as the frame.
                 for base in standing.bases {
@@ -271,7 +272,7 @@ fn located(index: &Index, mut wanted: Vec<BlobId>) -> Result<Needed, RepositoryE
                 }
                 all_places.push((standing.depth, Place::of(&standing)));
             }
-            let places = start..all_places.len() as u32;
+            let places = start..number(all_places.len())?;
             if places.is_empty() {
                 let cause = RepositoryError::BlobMissing { id };
                 return Err(stopped_by(format!("blob {id}"), cause));
@@ -287,9 +288,13 @@ fn located(index: &Index, mut wanted: Vec<BlobId>) -> Result<Needed, RepositoryE
         let places = all_places[places.start as usize..places.end as usize].iter();
         let usable = places.filter(|(depth, _)| *depth < below);
         needed.places.extend(usable.map(|(_, place)| *place));
-        needed.blobs.push((id, needed.places.len() as u32));
+        needed.blobs.push((id, number(needed.places.len())?));
     }
     Ok(needed)
+}
+
+fn number(places: usize) -> Result<u32, RepositoryError> {
+    u32::try_from(places).map_err(|_| stopped("more places of blobs than can be counted"))
 }
 
 fn stopped(what: impl Into<String>) -> RepositoryError {

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    sync::{Arc, Mutex, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex},
 };
 
 /// What was decoded for the last frames of one reading, for one that goes on where it ended.
@@ -185,7 +185,7 @@ impl Reader {
             .as_ref()
             .is_err_and(|error| error.kind == Kind::NotFound)
         {
-            self.0.lacks_packs.store(true, Relaxed);
+            self.lacks(pack.name);
         }
         Ok(read?)
     }

@@ -67,6 +67,12 @@ impl Reader {
         {
             return Ok(blob);
         }
+        // Where one has looked again since, and reads a stretch too.
+        if let Some(successor) = self.0.successor.get()
+            && let Ok(blob) = Box::pin(successor.tree_blob(id)).await
+        {
+            return Ok(blob);
+        }
         // Alone, and from wherever else it is: this knows why it fails.
         Ok(self.read_blob(id).await?.into())
     }

@@ -14,9 +14,9 @@ const GROUP_BLOBS_MAX: usize = 1024;
 /// A longer blob is a frame by itself.
 const GROUPED_MAX_BYTES: usize = 64 << 10;
 
-/// Whether a data frame as it was read would be stored as it is here.
+/// Whether a data frame as it was read is stored as it is; or else what is in it grows together with others.
 pub(crate) fn would_stand(blobs: usize, len: usize) -> bool {
-    blobs > 1 || len > GROUPED_MAX_BYTES
+    len > GROUPED_MAX_BYTES || blobs > 1 && len >= GROUP_LEN_BYTES / 4
 }
 
 /// Claimed blobs that are to be one frame.

@@ -110,8 +110,9 @@ impl PackWriter {
 
     fn hash(&mut self) {
         let fresh = &self.pack[self.hashed..];
-        self.hasher.update(fresh);
+        // The checksum first: what memory alters between the two is of another name then, and is found out.
         self.crc = crc32c::crc32c_append(self.crc, fresh);
+        self.hasher.update(fresh);
         self.hashed = self.pack.len();
     }
 
