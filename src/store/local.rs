@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use rustix::{
+    buffer::spare_capacity,
     fs::{AtFlags, CWD, RenameFlags},
     io::Errno,
 };
@@ -18,7 +19,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io,
     ops::Range,
-    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{
         Arc, Once,
@@ -155,8 +156,7 @@ impl Directory {
                 Kind::Corrupt,
             ));
         }
-        let mut body = vec![0; (range.end - range.start) as usize];
-        file.read_exact_at(&mut body, range.start).map_err(failed)?;
+        let body = read_range(&file, range).map_err(failed)?;
         Ok(body.into())
     }
 
@@ -326,6 +326,24 @@ fn make_directories(path: &Path) -> io::Result<()> {
         Err(e) => Err(e),
         Ok(()) => sync_directory(parent.unwrap_or(Path::new("."))),
     }
+}
+
+/// Reads a range that the file has. What it is read into is not cleared first: that would be a thirtieth of all that a
+/// restore does.
+fn read_range(file: &File, range: Range<u64>) -> io::Result<Vec<u8>> {
+    let len = (range.end - range.start) as usize;
+    let mut body = Vec::with_capacity(len);
+    while body.len() < len {
+        let at = range.start + body.len() as u64;
+        match rustix::io::pread(file, spare_capacity(&mut body), at) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // More than was asked for, where the room is.
+    body.truncate(len);
+    Ok(body)
 }
 
 fn no_directory(path: &Path) -> io::Error {

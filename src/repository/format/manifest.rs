@@ -11,7 +11,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// A payload that carries its version as `v`.
+/// The version that all of them carry.
+const KNOWN: u32 = 1;
+
+/// A payload that carries its version as `v`, a [`Version`].
 pub trait Payload: Serialize + DeserializeOwned {
     /// What it is called in errors.
     const WHAT: &'static str;
@@ -27,15 +30,17 @@ pub trait Payload: Serialize + DeserializeOwned {
         struct Outline {
             v: u32,
         }
-        let outline: Outline = from_json(Self::WHAT, bytes)?;
-        if outline.v != 1 {
-            return Err(FormatError::Version {
-                what: Self::WHAT,
-                found: outline.v,
-                known: 1,
-            });
-        }
-        from_json(Self::WHAT, bytes)
+        // It is looked at twice only where it is not what it should be: there may be thousands.
+        from_json(Self::WHAT, bytes).map_err(|malformed| {
+            match serde_json::from_slice::<Outline>(bytes) {
+                Ok(Outline { v }) if v != KNOWN => FormatError::Version {
+                    what: Self::WHAT,
+                    found: v,
+                    known: KNOWN,
+                },
+                _ => malformed,
+            }
+        })
     }
 }
 

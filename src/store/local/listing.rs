@@ -3,10 +3,11 @@
 use crate::store::local::{TMP, no_directory};
 use crate::store::{Key, Meta, is_part};
 use jiff::Timestamp;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat, open, statat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat, open, openat, statat};
 use rustix::io::Errno;
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::thread::{self, ScopedJoinHandle};
@@ -17,6 +18,10 @@ const MANY_FOLDERS: usize = 256;
 const READERS: usize = 4;
 /// Names of a folder that are read at once.
 const BUFFER_LEN_BYTES: usize = 8 << 10;
+/// How folders are opened.
+const OPENED: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::CLOEXEC);
 
 /// What was seen below a folder.
 #[derive(Default)]
@@ -35,22 +40,32 @@ pub(super) struct Look<'a> {
 impl Look<'_> {
     /// Adds every object of `folder` and below.
     pub(super) fn add(&self, seen: &mut Seen, folder: &str) -> io::Result<()> {
-        let folders = self.add_only(seen, folder)?;
-        self.all(seen, &folders)
+        match open(self.root.join(folder), OPENED, Mode::empty()) {
+            Err(Errno::NOTDIR) if folder.is_empty() => Err(no_directory(self.root)),
+            opened => self.opened(seen, opened, folder),
+        }
+    }
+
+    fn opened(
+        &self,
+        seen: &mut Seen,
+        opened: Result<OwnedFd, Errno>,
+        folder: &str,
+    ) -> io::Result<()> {
+        let opened = match opened {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+            opened => opened?,
+        };
+        let folders = self.add_only(seen, &opened, folder)?;
+        self.all(seen, &opened, &folders)
     }
 
     /// Adds the objects of `folder` itself. Gives the folders in it.
-    fn add_only(&self, seen: &mut Seen, folder: &str) -> io::Result<Vec<String>> {
-        let (root, prefix) = (self.root, self.prefix);
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let opened = match open(root.join(folder), flags, Mode::empty()) {
-            Err(Errno::NOTDIR) if folder.is_empty() => return Err(no_directory(root)),
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Vec::new()),
-            opened => opened?,
-        };
+    fn add_only(&self, seen: &mut Seen, opened: &OwnedFd, folder: &str) -> io::Result<Vec<String>> {
+        let prefix = self.prefix;
         let mut folders = Vec::new();
         let mut buffer = [MaybeUninit::uninit(); BUFFER_LEN_BYTES];
-        let mut entries = RawDir::new(&opened, &mut buffer);
+        let mut entries = RawDir::new(opened, &mut buffer);
         while let Some(entry) = entries.next() {
             let entry = match entry {
                 // The folder was removed since it was opened.
@@ -77,7 +92,7 @@ impl Look<'_> {
             let (kind, mut stat) = (entry.file_type(), None);
             if kind == FileType::Unknown || kind == FileType::RegularFile && key.starts_with(prefix)
             {
-                stat = match statat(&opened, name, AtFlags::SYMLINK_NOFOLLOW) {
+                stat = match statat(opened, name, AtFlags::SYMLINK_NOFOLLOW) {
                     // Deleted since the folder was read.
                     Err(Errno::NOENT) => continue,
                     stat => Some(stat?),
@@ -96,18 +111,21 @@ impl Look<'_> {
         Ok(folders)
     }
 
-    /// Adds what lies in `folders`. Of many, several are read at the same time: there is a folder for each backup
-    /// of which something was said.
-    fn all(&self, seen: &mut Seen, folders: &[String]) -> io::Result<()> {
+    /// Adds what lies in `folders` of the one that is open: to go through all of the path for each takes as long as to
+    /// read it. Of many, several are read at the same time: there is a folder for each backup of which something was
+    /// said.
+    fn all(&self, seen: &mut Seen, above: &OwnedFd, folders: &[String]) -> io::Result<()> {
+        let add = |seen: &mut Seen, folder: &String| {
+            let name = folder.rsplit('/').next().unwrap_or(folder);
+            self.opened(seen, openat(above, name, OPENED, Mode::empty()), folder)
+        };
         if folders.len() < MANY_FOLDERS {
-            return folders.iter().try_for_each(|folder| self.add(seen, folder));
+            return folders.iter().try_for_each(|folder| add(seen, folder));
         }
         let parts = folders.chunks(folders.len().div_ceil(READERS));
         let read = |part: &[String]| {
             let mut seen = Seen::default();
-            let looked = part
-                .iter()
-                .try_for_each(|folder| self.add(&mut seen, folder));
+            let looked = part.iter().try_for_each(|folder| add(&mut seen, folder));
             looked.map(|()| seen)
         };
         let parts: Vec<io::Result<Seen>> = thread::scope(|scope| {

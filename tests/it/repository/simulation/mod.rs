@@ -258,7 +258,7 @@ const RULES: [(Broken, u64); 18] = [
     (Broken::CommitsAfterItsEnd, 7),
     (Broken::TakenForOwn, 7),
     (Broken::RefersToCondemned, 4),
-    (Broken::GapInLog, 28),
+    (Broken::GapInLog, 83),
     (Broken::LeasesAfterReading, 13),
     (Broken::NamesComeTwice, 219),
     (Broken::SeesNoLeases, 11),
