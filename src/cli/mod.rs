@@ -2,6 +2,7 @@
 //! is a short script over the rest of the library: read, parse, observe, plan, check, render.
 
 mod access;
+mod allocator;
 mod apply;
 mod approve;
 mod args;
@@ -69,6 +70,7 @@ impl Context {
 
 /// Runs the program and says how it ended.
 pub fn main() -> ExitCode {
+    allocator::bound();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

@@ -111,9 +111,8 @@ impl Look<'_> {
         Ok(folders)
     }
 
-    /// Adds what lies in `folders` of the one that is open: to go through all of the path for each takes as long as to
-    /// read it. Of many, several are read at the same time: there is a folder for each backup of which something was
-    /// said.
+    /// Adds what lies in `folders`, which are in the one that is open: so nobody has to go through all of the path for
+    /// each. Of many, several are read at the same time: there is a folder for each backup of which something was said.
     fn all(&self, seen: &mut Seen, above: &OwnedFd, folders: &[String]) -> io::Result<()> {
         let add = |seen: &mut Seen, folder: &String| {
             let name = folder.rsplit('/').next().unwrap_or(folder);

@@ -161,12 +161,12 @@ fn compress_against(prefix: &[u8], plain: &[u8], out: &mut Vec<u8>) -> bool {
         return false;
     };
     let window = (prefix.len() + plain.len()).next_power_of_two().ilog2();
-    // The table that goes with the level loses what was seen a megabyte ago; one of every position takes longer to
-    // fill than it finds.
+    // The table that goes with the level loses what was seen a megabyte ago. zstd puts every third position of the
+    // prefix into it: one that has room for all of them takes longer to fill, and finds no more.
     let parameters = [
         CParameter::CompressionLevel(DELTA_LEVEL),
         CParameter::WindowLog(window.clamp(10, 27)),
-        CParameter::HashLog((window - 2).clamp(14, 21)),
+        CParameter::HashLog(window.saturating_sub(2).clamp(14, 21)),
         CParameter::MinMatch(7),
     ];
     let is_set = parameters
@@ -427,5 +427,7 @@ mod tests {
             encoder.encode_delta(&[0; 500], &base, (&bases, 1)),
             Stored::Zeros
         );
+        let short = encoder.encode_delta(b"a", b"b", (&bases, 1));
+        assert_eq!(short, Stored::Raw(b"a"));
     }
 }
