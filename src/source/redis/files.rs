@@ -68,7 +68,8 @@ enum Source {
 }
 
 /// Opens `names`, which are sorted, in `folder`. `is_current` gets the text of the file `manifest`, read
-/// when all were open; `None` is returned when it says no, or a file was gone already.
+/// when all were open; `None` is returned when it says no, or when a file could not be opened and it says
+/// no since.
 pub(crate) fn open_together(
     via: &[String],
     folder: &Path,
@@ -77,22 +78,35 @@ pub(crate) fn open_together(
     is_current: impl Fn(&str) -> bool,
     stop: &Stop,
 ) -> Result<Option<Opened>, RedisError> {
-    if !via.is_empty() {
-        return open_far(via, folder, names, manifest, is_current, stop);
+    let opened = match via {
+        [] => open_here(folder, names, manifest, &is_current, stop),
+        _ => open_far(via, folder, names, manifest, &is_current, stop),
+    };
+    // A rewrite takes files away, but only after a manifest that no longer names them is in place.
+    let (Err(_), Some(manifest)) = (&opened, manifest) else {
+        return opened;
+    };
+    match text(via, &folder.join(manifest), stop) {
+        Ok(Some(text)) if !is_current(&text) => Ok(None),
+        _ => opened,
     }
+}
+
+fn open_here(
+    folder: &Path,
+    names: &[String],
+    manifest: Option<&str>,
+    is_current: impl Fn(&str) -> bool,
+    stop: &Stop,
+) -> Result<Option<Opened>, RedisError> {
     let mut files = Vec::new();
     for name in names {
         let path = folder.join(name);
-        match File::open(&path) {
-            Ok(file) => files.push((name, file)),
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound && manifest.is_some() => {
-                return Ok(None);
-            }
-            Err(cause) => return Err(failed(&path, cause)),
-        }
+        let file = File::open(&path).map_err(|cause| failed(&path, cause))?;
+        files.push((name, file));
     }
     if let Some(manifest) = manifest {
-        let text = text(via, &folder.join(manifest), stop)?;
+        let text = text(&[], &folder.join(manifest), stop)?;
         if !text.is_some_and(|text| is_current(&text)) {
             return Ok(None);
         }

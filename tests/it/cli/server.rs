@@ -1,6 +1,7 @@
 //! A server over SSH as a destination: what a person does with a local directory works there too.
 
 use crate::cli::{given, outcome, under};
+use crate::support::on_drop::OnDrop;
 use crate::support::ssh::Server;
 use std::fs;
 use std::path::Path;
@@ -99,9 +100,8 @@ fn a_server_that_fails_in_the_middle_is_no_loss() {
                 server.kill_all();
             }
         });
-        let ended = run(&server, at, &["backup", "plan.kdl", "data"]);
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
-        ended
+        let _end = OnDrop(|| done.store(true, std::sync::atomic::Ordering::Relaxed));
+        run(&server, at, &["backup", "plan.kdl", "data"])
     });
     // Whether it came through between two failures is chance; what it says of it is not.
     if code == Some(0) {

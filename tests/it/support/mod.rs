@@ -7,6 +7,7 @@ pub(crate) mod clock;
 pub(crate) mod disk;
 pub(crate) mod facts;
 pub(crate) mod http;
+pub(crate) mod on_drop;
 pub(crate) mod plan;
 pub(crate) mod play;
 pub(crate) mod postgres;

@@ -3,7 +3,9 @@
 
 use crate::source::redis::given::{append_only, request, via, with_files};
 use crate::support::captured::drained;
+use crate::support::on_drop::OnDrop;
 use crate::support::redis::{Server, fill};
+use crate::support::restored::wait_for;
 use ccb::source::redis::Request;
 use ccb::source::redis::aof::{AofBody, AofManifest, End, count_aof};
 use ccb::source::redis::facts::{Form, Transfer};
@@ -92,29 +94,77 @@ fn while_it_writes_and_rewrites_all_that_was_acknowledged_before_is_there_and_no
                 thread::sleep(std::time::Duration::from_millis(100));
             }
         });
+        // Also when an assertion fails: the scope waits for those who write.
+        let _end = OnDrop(|| done.store(true, Ordering::Relaxed));
+        wait_for(|| server.call::<Option<u64>>(&["GET", "left"]).is_some());
         for far in [Vec::new(), via(), Vec::new()] {
-            let acknowledged: Option<u64> = server.call(&["GET", "left"]);
+            let acknowledged: u64 = server.call(&["GET", "left"]);
             let request = Request {
                 via: far,
                 ..with_files(server)
             };
-            let captured = append_only(request);
-            if captured.is_err() {
-                done.store(true, Ordering::Relaxed);
-            }
-            let (files, _) = captured.expect("captured");
+            let (files, _) = append_only(request).expect("captured");
             let (copy, _folder) = restored(&files);
             let left: u64 = copy.call(&["GET", "left"]);
             let right: u64 = copy.call(&["GET", "right"]);
             assert_eq!(left, right, "half a transaction");
-            assert!(
-                left >= acknowledged.unwrap_or(0),
-                "{left} < {acknowledged:?}"
-            );
+            assert!(left >= acknowledged, "{left} < {acknowledged}");
             assert_eq!(copy.call::<u64>(&["DBSIZE"]), 950);
         }
-        done.store(true, Ordering::Relaxed);
     });
+}
+
+#[test]
+fn a_rewrite_that_takes_the_files_away_before_they_are_opened_on_the_far_side_is_no_failure() {
+    let server = Server::start(ON);
+    fill(&server);
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    // The first shell that is to open them waits until they are gone.
+    let script = format!(
+        "#!/bin/sh\ncd {} && [ \"$1\" = sh ] && mkdir asked 2>/dev/null && \
+         for i in $(seq 600); do [ -e gone ] && break; sleep 0.1; done\nexec \"$@\"\n",
+        folder.path().display()
+    );
+    fs::write(at("far"), script).expect("written");
+    let request = Request {
+        via: vec!["sh".to_owned(), at("far").display().to_string()],
+        ..with_files(&server)
+    };
+    let old = server
+        .data()
+        .join("appendonlydir/appendonly.aof.1.base.rdb");
+    assert!(old.exists(), "what the manifest names before the rewrite");
+    let capturing = thread::spawn(move || append_only(request));
+    wait_for(|| at("asked").exists());
+    server.call::<()>(&["BGREWRITEAOF"]);
+    wait_for(|| !old.exists());
+    server.wait_for("aof_rewrite_in_progress", "0");
+    fs::write(at("gone"), "").expect("written");
+    let (files, _) = capturing.join().expect("it ends").expect("captured");
+    assert!(files.contains_key("appendonlydir/appendonly.aof.2.base.rdb"));
+    assert_eq!(restored(&files).0.digest(), server.digest());
+}
+
+#[test]
+fn a_file_that_the_manifest_names_and_that_is_not_there_is_said_at_once() {
+    let server = Server::start(ON);
+    fill(&server);
+    let name = "appendonly.aof.1.base.rdb";
+    fs::remove_file(server.data().join("appendonlydir").join(name)).expect("removed");
+    for via in [Vec::new(), via()] {
+        // Without patience for rewrites: none is waited for.
+        let request = Request {
+            via,
+            patience: std::time::Duration::ZERO,
+            ..with_files(&server)
+        };
+        let error = append_only(request).expect_err("it is gone");
+        assert!(
+            error.contains(name) && error.contains("No such file"),
+            "{error}"
+        );
+    }
 }
 
 #[test]
