@@ -1,7 +1,8 @@
 //! Names and ids. Each is a type of its own, so that two of them can not be swapped.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::{Deserializer, Error, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
 use std::{fmt, str::FromStr};
 
 /// Why a text is not a name or an id.
@@ -33,9 +34,14 @@ pub fn is_name(text: &str) -> bool {
 macro_rules! names {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-        #[serde(try_from = "String", into = "String")]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
+        #[serde(try_from = "String")]
         pub struct $name(String);
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
         impl $name {
             /// The checked name, or why it is none.
             pub fn new(text: impl Into<String>) -> Result<Self, IdError> {
@@ -130,11 +136,17 @@ const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// Writes `bytes` as lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| DIGITS[usize::from(nibble)];
-    let pairs = bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
-    String::from_utf8(pairs.collect()).expect("digits are ASCII")
+    let mut digits = vec![0; bytes.len() * 2];
+    write_hex(bytes, &mut digits).to_owned()
+}
+
+/// Writes them into `digits`, which is twice as long.
+fn write_hex<'a>(bytes: &[u8], digits: &'a mut [u8]) -> &'a str {
+    for (byte, pair) in bytes.iter().zip(digits.chunks_exact_mut(2)) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    std::str::from_utf8(digits).expect("digits are ASCII")
 }
 
 /// Reads exactly `N` bytes of lower- or upper-case hexadecimal.
@@ -160,12 +172,36 @@ pub fn unhex<const N: usize>(text: &str) -> Result<[u8; N], IdError> {
     Ok(out)
 }
 
+/// Reads `N` bytes of hexadecimal.
+struct Digits<const N: usize>;
+
+impl<const N: usize> Visitor<'_> for Digits<N> {
+    type Value = [u8; N];
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} hexadecimal digits", N * 2)
+    }
+    fn visit_str<E: Error>(self, text: &str) -> Result<[u8; N], E> {
+        unhex(text).map_err(E::custom)
+    }
+}
+
 macro_rules! hex_ids {
     ($($(#[$doc:meta])* $name:ident [$len:literal])*) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-        #[serde(try_from = "String", into = "String")]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
+        #[schemars(with = "String")]
         pub struct $name(pub [u8; $len]);
+        // Thousands of manifests have many: no text is made of each.
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(write_hex(&self.0, &mut [0; $len * 2]))
+            }
+        }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_str(Digits::<$len>).map(Self)
+            }
+        }
         impl $name {
             /// The first eight hexadecimal digits: what people read and type.
             pub fn short(&self) -> String { hex(&self.0[..4]) }

@@ -9,10 +9,13 @@ use crate::model::strategy::{Method, Tier};
 use crate::model::tree::{Node, RootFacts};
 use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Errors that a manifest lists; the rest are counted only.
 pub const ERRORS_MAX: usize = 100;
@@ -191,7 +194,7 @@ pub struct Annotation {
 }
 
 /// What can be said of a backup.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "note", rename_all = "lowercase")]
 pub enum Note {
     /// It must not be forgotten.
@@ -210,6 +213,68 @@ pub enum Note {
     },
     /// It was checked.
     Verified(Evidence),
+}
+
+/// Which note it is.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum NoteKind {
+    Hold,
+    Release,
+    Verified,
+}
+
+impl NoteKind {
+    fn read<'de, D: Deserializer<'de>>(self, rest: D) -> Result<Note, D::Error> {
+        #[derive(Deserialize)]
+        struct Said {
+            by: String,
+            reason: String,
+        }
+        Ok(match self {
+            Self::Hold => {
+                let Said { by, reason } = Said::deserialize(rest)?;
+                Note::Hold { by, reason }
+            }
+            Self::Release => {
+                let Said { by, reason } = Said::deserialize(rest)?;
+                Note::Release { by, reason }
+            }
+            Self::Verified => Note::Verified(Evidence::deserialize(rest)?),
+        })
+    }
+}
+
+/// As serde would derive it, which puts every value aside until it knows the kind. ccb writes the kind first, and
+/// there may be tens of thousands.
+impl<'de> Deserialize<'de> for Note {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KindFirst;
+        impl<'de> Visitor<'de> for KindFirst {
+            type Value = Note;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a note")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Note, A::Error> {
+                let mut aside = Map::new();
+                while let Some(key) = map.next_key::<String>()? {
+                    if key == "note" {
+                        let kind: NoteKind = map.next_value()?;
+                        if aside.is_empty() {
+                            return kind.read(MapAccessDeserializer::new(map));
+                        }
+                        while let Some((key, value)) = map.next_entry()? {
+                            aside.insert(key, value);
+                        }
+                        return kind.read(Value::Object(aside)).map_err(A::Error::custom);
+                    }
+                    aside.insert(key, map.next_value()?);
+                }
+                Err(A::Error::missing_field("note"))
+            }
+        }
+        deserializer.deserialize_map(KindFirst)
+    }
 }
 
 /// The result of one check of one backup.
@@ -362,9 +427,7 @@ impl<'de, const N: u32> Deserialize<'de> for Version<N> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match u32::deserialize(deserializer)? {
             found if found == N => Ok(Self),
-            found => Err(serde::de::Error::custom(format!(
-                "version {found}, not {N}"
-            ))),
+            found => Err(D::Error::custom(format!("version {found}, not {N}"))),
         }
     }
 }

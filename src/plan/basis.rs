@@ -10,23 +10,17 @@ use std::io::{BufWriter, Write as _};
 /// looks at the same things give the same digest. Nor is WAL that waits: a server hands it over all the time,
 /// and no saved plan gets stale by that.
 pub fn inventory_digest(inventory: &Inventory) -> Digest {
-    let mut into = Hashing::default();
-    for (name, holding) in &inventory.destinations {
-        let repository = holding.repository.clone().map(|facts| RepositoryFacts {
-            server_time: Timestamp::UNIX_EPOCH,
-            ..facts
-        });
-        into.add(name);
-        into.add(&repository);
-        into.add(&holding.coverage);
-        into.add(&holding.backups);
-        into.add(&holding.trashed);
-        into.add(&holding.damaged);
-        into.add(&holding.runs);
+    Digest(*Hashing::of(inventory).0.finalize().as_bytes())
+}
+
+/// Fingerprint of everything that was seen, but for the moment at which it was.
+pub fn seen_digest(inventory: &Inventory) -> Digest {
+    let mut into = Hashing::of(inventory);
+    for holding in inventory.destinations.values() {
+        into.add(&holding.wal);
+        into.add(&holding.exports);
     }
-    if !inventory.sources.is_empty() {
-        into.add(&inventory.sources);
-    }
+    into.add(&inventory.destination_buckets);
     Digest(*into.0.finalize().as_bytes())
 }
 
@@ -36,6 +30,27 @@ pub fn inventory_digest(inventory: &Inventory) -> Digest {
 struct Hashing(blake3::Hasher);
 
 impl Hashing {
+    fn of(inventory: &Inventory) -> Self {
+        let mut into = Self::default();
+        for (name, holding) in &inventory.destinations {
+            let repository = holding.repository.clone().map(|facts| RepositoryFacts {
+                server_time: Timestamp::UNIX_EPOCH,
+                ..facts
+            });
+            into.add(name);
+            into.add(&repository);
+            into.add(&holding.coverage);
+            into.add(&holding.backups);
+            into.add(&holding.trashed);
+            into.add(&holding.damaged);
+            into.add(&holding.runs);
+        }
+        if !inventory.sources.is_empty() {
+            into.add(&inventory.sources);
+        }
+        into
+    }
+
     fn add(&mut self, value: &impl Serialize) {
         let mut buffered = BufWriter::with_capacity(64 << 10, &mut self.0);
         serde_json::to_writer(&mut buffered, value)

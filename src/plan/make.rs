@@ -1,7 +1,7 @@
 //! Makes the plan: asks each part what is to be done for each component, and puts the answers together. It
 //! decides nothing itself, and leaves `findings` and `changes` to the policies and the comparison.
 
-use crate::model::ids::{Address, DestinationName, RepositoryId};
+use crate::model::ids::{Address, DestinationName, Digest, RepositoryId};
 use crate::model::inventory::Inventory;
 use crate::model::strategy::Strategy;
 use crate::model::units::AsOf;
@@ -30,9 +30,26 @@ pub fn plan(
     at: AsOf,
     request: &Request,
 ) -> Result<Plan, Cycle> {
+    plan_on(
+        strategy,
+        inventory,
+        inventory_digest(inventory),
+        at,
+        request,
+    )
+}
+
+/// [`plan`], with the inventory's fingerprint, which takes long where there are thousands of backups.
+pub(crate) fn plan_on(
+    strategy: &Strategy,
+    inventory: &Inventory,
+    fingerprint: Digest,
+    at: AsOf,
+    request: &Request,
+) -> Result<Plan, Cycle> {
     let world = World::new(strategy, inventory, at.0);
     let decided = decide(&world, request)?;
-    Ok(document(&world, decided))
+    Ok(document(&world, fingerprint, decided))
 }
 
 /// What a plan is about, without the head of its document.
@@ -98,7 +115,7 @@ pub(crate) fn decide(world: &World, request: &Request) -> Result<Decided, Cycle>
 }
 
 /// The plan around what was decided, made on what was seen.
-pub(crate) fn document(world: &World, decided: Decided) -> Plan {
+pub(crate) fn document(world: &World, fingerprint: Digest, decided: Decided) -> Plan {
     let (strategy, inventory) = (world.strategy, world.inventory);
     let root = strategy.files.first();
     Plan {
@@ -109,7 +126,7 @@ pub(crate) fn document(world: &World, decided: Decided) -> Plan {
         at: AsOf(world.at),
         expires: strategy.apply.plan_max_age.after(world.at),
         config: strategy.digest(),
-        inventory: inventory_digest(inventory),
+        inventory: fingerprint,
         repositories: repositories(inventory),
         last_apply: last_apply(inventory),
         unseen: unseen(world),

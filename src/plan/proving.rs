@@ -6,6 +6,7 @@ use crate::model::inventory::Inventory;
 use crate::model::records::Check;
 use crate::model::strategy::{Method, Strategy};
 use crate::model::units::{AsOf, Percent};
+use crate::plan::basis::inventory_digest;
 use crate::plan::check::restore_target;
 use crate::plan::checks::newest_of_each_method;
 use crate::plan::document::{
@@ -68,7 +69,8 @@ pub fn checks_now(
         held: Vec::new(),
         not_due: Vec::new(),
     };
-    (document(&world, decided), not_checked)
+    let fingerprint = inventory_digest(world.inventory);
+    (document(&world, fingerprint, decided), not_checked)
 }
 
 struct Asked<'r, 'a> {

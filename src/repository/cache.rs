@@ -6,8 +6,9 @@
 use crate::repository::format::seal::{ObjectType, PAYLOAD_MAX_BYTES, open, seal};
 use crate::repository::{Repository, pipeline};
 use crate::store::Key;
+use bytes::Bytes;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeSet, HashMap},
     io,
     path::{Path, PathBuf},
 };
@@ -21,7 +22,7 @@ pub(crate) struct Cache {
 }
 
 /// Payloads by key, and the length of the object that each came from.
-pub(crate) type Payloads = BTreeMap<Key, (u64, Vec<u8>)>;
+pub(crate) type Payloads = HashMap<Key, (u64, Bytes)>;
 
 impl Repository {
     pub(crate) fn cache(&self) -> Option<Cache> {
@@ -40,14 +41,18 @@ impl Cache {
         let keys = repository.keys().clone();
         pipeline::on_pool(move || {
             let opened = open(&keys, ObjectType::Manifest, NAME, &sealed);
-            opened.ok().and_then(|bytes| decode(&bytes))
+            opened.ok().and_then(|bytes| decode(bytes.into()))
         })
         .await
         .unwrap_or_default()
     }
 
     /// Keeps `payloads` in place of what was kept.
-    pub(crate) async fn keep_payloads(&self, repository: &Repository, payloads: &Payloads) {
+    pub(crate) async fn keep_payloads<'a>(
+        &self,
+        repository: &Repository,
+        payloads: impl Iterator<Item = (&'a Key, u64, &'a Bytes)>,
+    ) {
         let bytes = encode(payloads);
         let salt = repository.random();
         let sealed = seal(repository.keys(), ObjectType::Manifest, NAME, &bytes, salt);
@@ -102,9 +107,9 @@ impl Cache {
 
 /// Each entry: length of key, key, length of object, length of payload, payload. What would make the
 /// file longer than a sealed object can be is left out, and fetched each time.
-fn encode(payloads: &Payloads) -> Vec<u8> {
+fn encode<'a>(payloads: impl Iterator<Item = (&'a Key, u64, &'a Bytes)>) -> Vec<u8> {
     let mut out = Vec::new();
-    for (key, (size, payload)) in payloads {
+    for (key, size, payload) in payloads {
         let len = 2 + key.as_str().len() + 8 + 4 + payload.len();
         if (out.len() + len) as u64 > PAYLOAD_MAX_BYTES {
             break;
@@ -118,8 +123,10 @@ fn encode(payloads: &Payloads) -> Vec<u8> {
     out
 }
 
-fn decode(mut bytes: &[u8]) -> Option<Payloads> {
+/// The payloads are parts of `all`: nothing is copied.
+fn decode(all: Bytes) -> Option<Payloads> {
     let mut payloads = Payloads::new();
+    let mut bytes: &[u8] = &all;
     while !bytes.is_empty() {
         let (len, rest) = bytes.split_first_chunk::<2>()?;
         let (key, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*len)))?;
@@ -127,7 +134,8 @@ fn decode(mut bytes: &[u8]) -> Option<Payloads> {
         let (len, rest) = rest.split_first_chunk::<4>()?;
         let (payload, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
         let key = Key::new(std::str::from_utf8(key).ok()?).ok()?;
-        payloads.insert(key, (u64::from_le_bytes(*size), payload.to_vec()));
+        let size = u64::from_le_bytes(*size);
+        payloads.insert(key, (size, all.slice_ref(payload)));
         bytes = rest;
     }
     Some(payloads)
@@ -137,17 +145,19 @@ fn decode(mut bytes: &[u8]) -> Option<Payloads> {
 mod tests {
     use crate::repository::cache::{Payloads, decode, encode};
     use crate::store::Key;
+    use bytes::Bytes;
 
     #[test]
     fn payloads_read_back_and_a_cut_file_is_none() {
         let key = |text: &str| Key::new(text).unwrap();
         let payloads = Payloads::from([
-            (key("backups/a/1"), (7, b"one".to_vec())),
-            (key("backups/b/2"), (0, Vec::new())),
+            (key("backups/a/1"), (7, Bytes::from_static(b"one"))),
+            (key("backups/b/2"), (0, Bytes::new())),
         ]);
-        let bytes = encode(&payloads);
-        assert_eq!(decode(&bytes), Some(payloads));
-        assert_eq!(decode(&bytes[..bytes.len() - 1]), None);
-        assert_eq!(decode(&[]), Some(Payloads::new()));
+        let bytes = encode(payloads.iter().map(|(key, (size, p))| (key, *size, p)));
+        let bytes = Bytes::from(bytes);
+        assert_eq!(decode(bytes.clone()), Some(payloads));
+        assert_eq!(decode(bytes.slice(..bytes.len() - 1)), None);
+        assert_eq!(decode(Bytes::new()), Some(Payloads::new()));
     }
 }

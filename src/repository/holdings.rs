@@ -12,6 +12,7 @@ use crate::repository::format::seal::{ObjectType, open};
 use crate::repository::lease::Pin;
 use crate::repository::{Repository, RepositoryError, layout, pipeline};
 use crate::store::{Key, Kind, Meta, StoreError};
+use bytes::Bytes;
 use futures_util::{
     StreamExt,
     future::{join, try_join},
@@ -173,9 +174,9 @@ impl Repository {
         if let (Some(cache), true) = (self.cache(), is_stale) {
             let kept = fetched.iter().map(|one| {
                 let meta = &one.wanted.meta;
-                (meta.key.clone(), (meta.size, one.payload.clone()))
+                (&meta.key, meta.size, &one.payload)
             });
-            cache.keep_payloads(self, &kept.collect()).await;
+            cache.keep_payloads(self, kept).await;
         }
         Ok((fetched, damaged))
     }
@@ -193,7 +194,10 @@ impl Repository {
         }
         Ok(
             match open(self.keys(), wanted.kind, key.as_str(), &object) {
-                Ok(payload) => Answer::Payload(Fetched { wanted, payload }),
+                Ok(payload) => Answer::Payload(Fetched {
+                    wanted,
+                    payload: payload.into(),
+                }),
                 Err(cause) => Answer::Damaged(DamagedObject {
                     key: key.clone(),
                     cause,
@@ -210,7 +214,7 @@ struct Wanted {
 
 struct Fetched {
     wanted: Wanted,
-    payload: Vec<u8>,
+    payload: Bytes,
 }
 
 enum Answer {

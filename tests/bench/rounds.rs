@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 
 /// Whoever trusts times reads files again that are younger than this.
 const SETTLE: Duration = Duration::from_millis(2100);
+/// What a program uses besides what it writes.
+const OWN_MEMORY: u64 = 512 << 20;
 /// Backups of the inventory that is planned and listed.
 const BACKUPS: usize = 5_000;
 
@@ -164,6 +166,7 @@ impl<'a> Bench<'a> {
                     .push(write_plainly(source, &self.dir.join("plain"))? / 1e6);
             }
             for tool in &tools {
+                measure::warm_up(len + OWN_MEMORY);
                 self.measure(*tool, operation, &row, source)?;
             }
         }

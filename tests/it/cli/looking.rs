@@ -64,6 +64,63 @@ fn what_another_machine_did_is_told_without_planning() {
     assert!(again.contains("No changes."), "{again}");
 }
 
+#[test]
+fn what_was_seen_again_is_remembered_with_the_new_moment_and_not_written_anew() {
+    let folder = given();
+    let at = folder.path();
+    expect(at, 0, &["apply", "plan.kdl", "--auto-approve", "--quiet"]);
+    let look = || expect(at, 0, &["plan", "plan.kdl"]);
+    let seen = || {
+        let files = fs::read_dir(at.join("state/seen")).expect("it was looked at");
+        let files = files.map(|entry| entry.expect("readable").path());
+        let (moments, inventories): (Vec<_>, Vec<_>) =
+            files.partition(|path| path.to_string_lossy().ends_with(".at.json"));
+        let [moment] = <[PathBuf; 1]>::try_from(moments).expect("one moment");
+        let [inventory] = <[PathBuf; 1]>::try_from(inventories).expect("one inventory");
+        (inventory, moment)
+    };
+    let told = |path: &Path| -> serde_json::Value {
+        serde_json::from_slice(&fs::read(path).expect("read")).expect("it is JSON")
+    };
+    look();
+    let (inventory, moment) = seen();
+    let written = |path: &Path| fs::metadata(path).expect("there").ino();
+    let (before, first) = (written(&inventory), told(&moment));
+    look();
+    assert_eq!(written(&inventory), before, "it is as it was");
+    let second = told(&moment);
+    assert_eq!(second["of"], first["of"]);
+    assert!(second["at"].as_str() > first["at"].as_str(), "{second}");
+    // The plan is made on the later look, and so are the stores' clocks.
+    let out = at.join("inventory.json");
+    let out = out.to_str().expect("it is text");
+    let arguments = [
+        "plan",
+        "plan.kdl",
+        "--refresh=false",
+        "--inventory-out",
+        out,
+    ];
+    expect(at, 0, &arguments);
+    let planned_on = told(Path::new(out));
+    assert_eq!(
+        planned_on["destinations"]["primary"]["repository"]["server_time"],
+        second["server_times"]["primary"]
+    );
+    // Cut, as by a power failure: the next look mends it.
+    let text = fs::read(&inventory).expect("read");
+    fs::write(&inventory, &text[..text.len() / 2]).expect("written");
+    expect(at, 10, &["plan", "plan.kdl", "--refresh=false"]);
+    look();
+    expect(at, 0, &["plan", "plan.kdl", "--refresh=false"]);
+    // Something else is seen.
+    fs::write(at.join("data/number"), "1").expect("written");
+    expect(at, 0, &["backup", "plan.kdl", "data", "--quiet"]);
+    look();
+    assert_ne!(told(&moment)["of"], first["of"]);
+    assert_eq!(told(&inventory)["of"], told(&moment)["of"]);
+}
+
 /// The files that hold manifests.
 fn manifests(at: &Path) -> Vec<PathBuf> {
     let folder = at.join("repository/backups/data");

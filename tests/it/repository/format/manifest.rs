@@ -136,6 +136,7 @@ fn every_payload_reads_back_and_refuses_another_version() {
         Note::Verified(evidence),
     ];
     for note in notes {
+        assert_any_order(&note);
         assert_round_trip(&Annotation {
             v: Version,
             backup: BackupId([1; 16]),
@@ -163,6 +164,22 @@ fn every_payload_reads_back_and_refuses_another_version() {
             backup: None,
         }],
     });
+}
+
+/// A note is the same with its kind first, as ccb writes it, and last, as JSON allows.
+fn assert_any_order(note: &Note) {
+    let text = serde_json::to_string(note).unwrap();
+    let (kind, rest) = text[1..].split_once(',').unwrap();
+    assert!(kind.starts_with("\"note\":"), "{text}");
+    let last = format!("{{{},{kind}}}", rest.strip_suffix('}').unwrap());
+    assert_ne!(last, text);
+    assert_eq!(serde_json::from_str::<Note>(&last).unwrap(), *note);
+    let none = format!("{{{rest}");
+    let error = serde_json::from_str::<Note>(&none).unwrap_err();
+    assert!(
+        error.to_string().contains("missing field `note`"),
+        "{error}"
+    );
 }
 
 #[test]
