@@ -202,6 +202,7 @@ impl Tool {
             ("CCB", ccb.display().to_string()),
             ("PLAN", at("plan.kdl")),
             ("CCB_CACHE_DIR", at("cache")),
+            ("CCB_STATE_DIR", at("state")),
             ("PASSWORD", PASSWORD.to_owned()),
             ("RESTIC_PASSWORD", PASSWORD.to_owned()),
             ("RESTIC_REPOSITORY", at("repository")),
