@@ -44,6 +44,7 @@ use crate::cli::output::{Color, Terminal};
 use crate::render::Look;
 use clap::{CommandFactory, Parser};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// The flags of every command, worked out.
 struct Context {
@@ -67,6 +68,9 @@ impl Context {
         }
     }
 }
+
+/// So long work that was given up may take to end.
+const ENDING: Duration = Duration::from_secs(10);
 
 /// Runs the program and says how it ended.
 pub fn main() -> ExitCode {
@@ -100,7 +104,11 @@ pub fn main() -> ExitCode {
     let outcome = match runtime {
         Ok(runtime) => {
             let work = || runtime.block_on(dispatch(arguments.command, &context));
-            match std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+            // Dropped, it would wait for what was given up, such as a server that is still starting, for as long as
+            // that takes, and hear no signal meanwhile.
+            runtime.shutdown_timeout(ENDING);
+            match done {
                 Ok(outcome) => outcome,
                 // The code of a panic would tell a server that its archive ends here.
                 Err(_) if is_fetch => return Exit::Stop.into(),

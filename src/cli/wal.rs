@@ -9,7 +9,7 @@ use crate::cli::world::Commands;
 use crate::cli::{Context, input, output};
 use crate::model::ids::{ComponentName, DestinationName};
 use crate::model::strategy::{Component, Strategy};
-use crate::model::wal::{Archive, SegmentBytes, SystemId, WalName};
+use crate::model::wal::{Archive, SegmentBytes, SystemId, WalFacts, WalName};
 use crate::plan_file::UnsetEnv;
 use crate::repository::{NamedBy, OpenError, PackedWal, Repository, RepositoryError};
 use crate::restore::wal::WalPlace;
@@ -218,7 +218,11 @@ async fn fetch(arguments: &FetchArguments, context: &Context) -> Result<Exit, Tr
             return Ok(Exit::Ok);
         }
     }
-    search.prove_the_end(system, &name).await.map_err(stop)?;
+    let found = search.prove_the_end(system, &name).await.map_err(stop)?;
+    if let Some(bytes) = found {
+        write(&path, &bytes).map_err(|e| stop(format!("write `{}`: {e}", path.display())))?;
+        return Ok(Exit::Ok);
+    }
     if let WalName::Segment(_) = name {
         output::say(&format!(
             "{name} is not archived, and nothing after it: the archive ends here"
@@ -256,8 +260,13 @@ impl Search {
         None
     }
 
-    /// Nothing has the file: whether that is the end, or something is lost or out of sight.
-    async fn prove_the_end(mut self, system: SystemId, name: &WalName) -> Result<(), String> {
+    /// Nothing has the file: whether that is the end, or something is lost or out of sight. Gives it after all when
+    /// it came meanwhile.
+    async fn prove_the_end(
+        mut self,
+        system: SystemId,
+        name: &WalName,
+    ) -> Result<Option<Bytes>, String> {
         if self.places.is_empty() && self.troubles.is_empty() {
             return Err("no destination was looked at; check --from".to_owned());
         }
@@ -270,9 +279,19 @@ impl Search {
         }
         let archive = Archive::of(system, &facts);
         let later = archive.and_then(|archive| archive.comes_later(name));
+        let is_of = |held: &WalFacts| held.system_identifier == system && held.holds(name);
+        if later.is_some() || facts.iter().any(is_of) {
+            // A server that runs goes on handing over: when a later one is there by now, so may this one be, which it
+            // hands over first.
+            for place in &mut self.places {
+                if let Ok(Some(bytes)) = place.find(system, name).await {
+                    return Ok(Some(bytes));
+                }
+            }
+        }
         let missing = match later {
             Some(later) => format!("{name} is missing, and {later} after it is there"),
-            None if self.troubles.is_empty() => return Ok(()),
+            None if self.troubles.is_empty() => return Ok(None),
             None => format!("{name} was not found, and not all could be looked at"),
         };
         let (why, way_out) = match self.troubles.is_empty() {

@@ -76,8 +76,9 @@ impl WalPlace {
         Ok(found)
     }
 
-    /// What is held here, as facts.
+    /// What is held here, as facts. Looks anew, and so does [`WalPlace::find`] afterwards.
     pub async fn facts(&mut self) -> Result<Vec<WalFacts>, RepositoryError> {
+        (self.backups, self.reader) = (None, None);
         let mut all = Vec::new();
         for component in &self.components {
             let (waiting, damaged) = self.repository.waiting_wal(Some(component)).await?;

@@ -19,10 +19,10 @@ use std::{
     fs::{self, File, OpenOptions},
     io,
     ops::Range,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{
-        Arc, Once,
+        Arc, Once, OnceLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
@@ -42,6 +42,8 @@ struct Directory {
     location: String,
     cleaned: Once,
     durable: durable::Folders,
+    /// Device and number of the root, once it was there.
+    identity: OnceLock<(u64, u64)>,
 }
 
 impl Local {
@@ -53,6 +55,7 @@ impl Local {
             root,
             cleaned: Once::new(),
             durable: durable::Folders::default(),
+            identity: OnceLock::new(),
         }))
     }
 
@@ -63,7 +66,8 @@ impl Local {
     ) -> BoxFuture<'static, Result<T, StoreError>> {
         let directory = self.0.clone();
         Box::pin(async move {
-            match tokio::task::spawn_blocking(move || work(&directory)).await {
+            let work = move || directory.is_same().and_then(|()| work(&directory));
+            match tokio::task::spawn_blocking(work).await {
                 Ok(outcome) => outcome,
                 Err(stopped) => std::panic::resume_unwind(stopped.into_panic()),
             }
@@ -130,6 +134,35 @@ impl Backend for Local {
 }
 
 impl Directory {
+    /// Fails when another directory has the root's name than at first: what was mounted there is gone, and what is
+    /// below is no store, neither an empty one nor one to write to.
+    fn is_same(&self) -> Result<(), StoreError> {
+        let now = match fs::metadata(&self.root) {
+            Ok(meta) => Some((meta.dev(), meta.ino())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            // Who does the work meets it too, and says at what.
+            Err(_) => return Ok(()),
+        };
+        let before = match now {
+            Some(now) => Some(*self.identity.get_or_init(|| now)),
+            None => self.identity.get().copied(),
+        };
+        match before == now {
+            true => Ok(()),
+            false => {
+                let gone = StoreError::new(
+                    Doing::Probe,
+                    "the directory",
+                    &self.location,
+                    Kind::Unreachable,
+                );
+                Err(gone.caused_by(io::Error::other(
+                    "another directory is there than at first; was what is mounted there unmounted?",
+                )))
+            }
+        }
+    }
+
     fn path(&self, key: &Key) -> PathBuf {
         self.root.join(key.as_str())
     }

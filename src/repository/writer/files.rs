@@ -139,8 +139,8 @@ impl Reading {
         });
         match read {
             Ok((len, content)) => {
-                self.note_change(path, &*body);
-                set_len(node, len);
+                let is_steady = self.note_change(path, &*body);
+                set_len(node, len, is_steady);
                 if let NodeKind::File {
                     content: of_node, ..
                 } = &mut node.kind
@@ -222,8 +222,8 @@ impl Reading {
         let from = (&mut body as &mut dyn io::Read, self.version(&path));
         let outcome = match self.cutter.cut_stream(&self.writer, from, seen) {
             Ok(cut) => {
-                self.note_change(&path, &*body);
-                set_len(&mut node, cut.len);
+                let is_steady = self.note_change(&path, &*body);
+                set_len(&mut node, cut.len, is_steady);
                 self.progress.advance(1, 0);
                 Outcome::Cut(cut)
             }
@@ -269,7 +269,7 @@ impl Reading {
             CutError::Repository(error) => error,
             CutError::Source(cause) => broken(cause),
         })?;
-        set_len(&mut node, cut.len);
+        set_len(&mut node, cut.len, true);
         self.progress.advance(1, 0);
         Ok(Entry {
             path,
@@ -294,9 +294,11 @@ impl Reading {
         }
     }
 
-    /// What was read stays: it is the best there is. But nobody may take it for a steady state.
-    fn note_change(&self, path: &[u8], body: &dyn ReadBody) {
-        match body.changed_while_reading() {
+    /// What was read stays: it is the best there is. But nobody may take it for a steady state. Whether it is one.
+    fn note_change(&self, path: &[u8], body: &dyn ReadBody) -> bool {
+        let changed = body.changed_while_reading();
+        let is_steady = matches!(changed, Ok(false));
+        match changed {
             Ok(false) => {}
             Ok(true) => {
                 let cause =
@@ -305,6 +307,7 @@ impl Reading {
             }
             Err(cause) => self.left_out(path, "look again at", cause),
         }
+        is_steady
     }
 
     fn left_out(&self, path: &[u8], doing: &'static str, cause: io::Error) {
@@ -321,10 +324,11 @@ impl Reading {
     }
 }
 
-/// Records how much was read. Holes of a file that has another length now are not known.
-fn set_len(node: &mut Node, len: u64) {
+/// Records how much was read. Holes are not known of a file that has another length now, nor of one that was written
+/// to since they were looked for: what was read where one was must not come back as zeros.
+fn set_len(node: &mut Node, len: u64, is_steady: bool) {
     if let NodeKind::File { size, extents, .. } = &mut node.kind
-        && *size != len
+        && (*size != len || !is_steady)
     {
         *size = len;
         extents.clear();

@@ -19,6 +19,16 @@ pub(crate) struct Held {
     bytes: u64,
 }
 
+impl Held {
+    /// Gives back what is more than `bytes`.
+    pub(crate) fn shrink_to(&mut self, bytes: u64) {
+        let more = self.bytes.saturating_sub(bytes);
+        self.bytes -= more;
+        *self.budget.free() += more;
+        self.budget.0.returned.notify_all();
+    }
+}
+
 impl Budget {
     pub(crate) fn new(bytes: u64) -> Self {
         Self(Arc::new(Inner {
@@ -60,5 +70,29 @@ impl Drop for Held {
     fn drop(&mut self) {
         *self.budget.free() += self.bytes;
         self.budget.0.returned.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::source::bucket::budget::Budget;
+
+    #[test]
+    fn what_was_shorter_than_it_was_listed_gives_the_rest_back_to_who_waits() {
+        let budget = Budget::new(100);
+        let mut first = budget.take(60);
+        let mut second = budget.take(40);
+        assert!(budget.try_take(50).is_none());
+        let waiting = std::thread::spawn({
+            let budget = budget.clone();
+            move || drop(budget.take(50))
+        });
+        second.shrink_to(0);
+        first.shrink_to(50);
+        waiting.join().expect("there is as much");
+        first.shrink_to(70);
+        assert!(budget.try_take(51).is_none(), "nothing is given back twice");
+        drop((first, second));
+        assert!(budget.try_take(100).is_some());
     }
 }

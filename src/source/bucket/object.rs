@@ -134,7 +134,7 @@ impl Bucket {
         key: &str,
         version: Option<&str>,
         listed_len: u64,
-        held: Held,
+        mut held: Held,
     ) -> Result<Got, BucketError> {
         let is_long = listed_len > PART_LEN_BYTES;
         for _ in 0..READS_MAX {
@@ -152,6 +152,9 @@ impl Bucket {
                     continue;
                 }
                 let untagged = self.read_tags(key, &answer.headers, &mut node).await?;
+                // It may be shorter than it was when it was listed. Who waits for more of the budget hands over
+                // what is here only when it is much: by what it is, not by what it was.
+                held.shrink_to(len);
                 let body = Box::new(Whole {
                     bytes: answer.body,
                     _held: held,

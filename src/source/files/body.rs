@@ -2,20 +2,40 @@
 
 use crate::model::tree::{OpenBody, ReadBody};
 use crate::source::files::beneath::{Links, open_beneath};
+use crate::source::files::parents::Parent;
+use crate::source::files::scan::Noted;
 use crate::source::files::stat::Stat;
-use rustix::fs::OFlags;
+use crate::source::files::walk::Tally;
+use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A file that the walk saw. It holds no descriptor of its own, so that many can wait.
 pub(crate) struct FileToRead {
     pub(crate) root: Arc<OwnedFd>,
     pub(crate) path: Vec<u8>,
+    /// The directory that it was seen in, which may have another name by now. `None` where too many are held, and
+    /// where links are followed: then its path is followed again.
+    pub(crate) parent: Option<Arc<Parent>>,
     pub(crate) seen: Stat,
     pub(crate) links: Links,
+    pub(crate) tally: Arc<Mutex<Tally>>,
+}
+
+impl FileToRead {
+    fn opened(&self, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let Some(parent) = &self.parent else {
+            return open_beneath(&*self.root, &self.path, flags, self.links);
+        };
+        let name = self.path.rsplit(|byte| *byte == b'/').next();
+        let name = OsStr::from_bytes(name.unwrap_or(&self.path));
+        openat(parent.fd(), name, flags | OFlags::NOFOLLOW, Mode::empty())
+    }
 }
 
 impl OpenBody for FileToRead {
@@ -23,11 +43,16 @@ impl OpenBody for FileToRead {
         // NONBLOCK: a FIFO that has taken the file's place must not hang the run.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let quiet = flags | OFlags::NOATIME;
-        let fd = match open_beneath(&*self.root, &self.path, quiet, self.links) {
+        let fd = match self.opened(quiet) {
             // Only the owner may leave the access time alone.
-            Err(Errno::PERM) => open_beneath(&*self.root, &self.path, flags, self.links)?,
-            fd => fd?,
+            Err(Errno::PERM) => self.opened(flags),
+            fd => fd,
         };
+        if let Err(Errno::NOENT) = fd {
+            let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+            tally.note(&self.path, Noted::Vanished);
+        }
+        let fd = fd?;
         let opened = Stat::from(rustix::fs::fstat(&fd)?);
         if !opened.kind.is_file() {
             return Err(io::Error::other(

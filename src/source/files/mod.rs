@@ -7,6 +7,7 @@ pub mod beneath;
 mod body;
 mod exclude;
 mod owners;
+mod parents;
 mod scan;
 mod stat;
 mod walk;
@@ -28,6 +29,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 /// What to walk.
 pub struct Request {
@@ -93,9 +95,18 @@ pub fn walk(request: Request) -> Result<Walk, FilesError> {
 
 /// Starts a walk, as a capture.
 pub fn capture(request: Request) -> Result<Capture, FilesError> {
+    let walk = walk(request)?;
+    let tally = walk.tally();
+    let finish = move || {
+        let tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Facts {
+            notes: tally.vanished().into_iter().collect(),
+            ..Facts::default()
+        })
+    };
     Ok(Capture {
-        walk: Box::new(walk(request)?),
-        finish: Box::new(|| Ok(Facts::default())),
+        walk: Box::new(walk),
+        finish: Box::new(finish),
         guard: Box::new(()),
     })
 }

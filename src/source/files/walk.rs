@@ -1,12 +1,13 @@
 //! Turns what the scan saw into nodes, and decides what has to be read again.
 
 use crate::model::strategy::Symlinks;
-use crate::model::tree::{Body, Content, Found, Node, NodeKind, Previous, Problem};
+use crate::model::tree::{Body, Content, Found, Node, NodeKind, Previous, Problem, printable};
 use crate::source::files::attributes::{data_ranges, read_xattrs};
 use crate::source::files::beneath::Links;
 use crate::source::files::body::FileToRead;
 use crate::source::files::owners::Owners;
-use crate::source::files::scan::{Entry, Item, Message, Note, Scan};
+use crate::source::files::parents::Parents;
+use crate::source::files::scan::{Entry, Item, Message, Note, Noted, Scan};
 use crate::source::files::stat::Stat;
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -46,6 +47,8 @@ pub struct Tally {
     pub notes: Vec<Note>,
     /// How many of those there were.
     pub note_count: u64,
+    /// How many of those vanished.
+    pub vanished: u64,
     /// Problems that were handed out.
     pub problems: u64,
 }
@@ -67,12 +70,15 @@ impl Walk {
         previous: Option<Box<dyn Previous>>,
     ) -> Self {
         let (to, from) = sync_channel(BATCHES_AHEAD);
+        let tally: Arc<Mutex<Tally>> = Arc::default();
         let links = Links::of(symlinks);
         let nodes = Nodes {
             root: scan.root.clone(),
             links,
             previous,
             owners: Owners::of_this_machine(),
+            parents: Parents::default(),
+            tally: tally.clone(),
         };
         thread::spawn(move || scan.run(&to));
         Self {
@@ -81,7 +87,7 @@ impl Walk {
             ready: VecDeque::new(),
             ended: false,
             nodes,
-            tally: Arc::default(),
+            tally,
         }
     }
 
@@ -94,7 +100,7 @@ impl Walk {
         let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
         match item {
             Item::Excluded => tally.excluded += 1,
-            Item::Note(note) => tally.note(note),
+            Item::Note(note) => tally.note(&note.path, note.what),
             Item::Problem(problem) => self.ready.push_back(Err(problem)),
             Item::Entry(entry) => match self.nodes.found(entry, &mut self.ready) {
                 Some(found) => {
@@ -142,12 +148,31 @@ impl Iterator for Walk {
 }
 
 impl Tally {
-    fn note(&mut self, note: Note) {
+    pub(crate) fn note(&mut self, path: &[u8], what: Noted) {
         self.note_count += 1;
+        self.vanished += u64::from(what == Noted::Vanished);
         if self.notes.len() < NOTES_MAX {
-            self.notes.push(note);
+            let path = path.to_vec();
+            self.notes.push(Note { path, what });
         }
     }
+
+    /// What vanished, in words: a deletion loses nothing, but who moves things may move them to where the walk has
+    /// been already.
+    pub(crate) fn vanished(&self) -> Option<String> {
+        let first = self.notes.iter().find(|note| note.what == Noted::Vanished);
+        let such_as = first.map(|note| format!(", such as `{}`", printable(&note.path)));
+        let things = match self.vanished {
+            0 => return None,
+            1 => "1 file or folder was".to_owned(),
+            n => format!("{n} files or folders were"),
+        };
+        let such_as = such_as.unwrap_or_default();
+        Some(format!(
+            "{things} gone before they could be read{such_as}: deleted, or moved to where this backup may not have it"
+        ))
+    }
+
     fn count(&mut self, found: &Found) {
         match &found.node.kind {
             NodeKind::File { size, .. } => {
@@ -168,6 +193,9 @@ struct Nodes {
     links: Links,
     previous: Option<Box<dyn Previous>>,
     owners: Owners,
+    parents: Parents,
+    /// For files that vanish before they are read.
+    tally: Arc<Mutex<Tally>>,
 }
 
 impl Nodes {
@@ -232,11 +260,17 @@ impl Nodes {
                 }
             }
             let (root, path, links) = (self.root.clone(), entry.path.clone(), self.links);
+            let parent = match self.links {
+                Links::Refuse => self.parents.hold(&entry.parent),
+                Links::Follow => None,
+            };
             body = Body::Read(Box::new(FileToRead {
                 root,
                 path,
+                parent,
                 seen: stat,
                 links,
+                tally: self.tally.clone(),
             }));
         }
         Some(Found {

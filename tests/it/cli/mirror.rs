@@ -3,6 +3,7 @@
 use crate::cli::reading::keeping_to_its_schema;
 use crate::cli::{outcome, under};
 use crate::support::ceph::{OWNER, ceph, secret};
+use crate::support::restored::wait_for;
 use crate::support::s3_client::Account;
 use std::fs;
 use std::path::Path;
@@ -251,9 +252,10 @@ fn earlier_versions_come_back_without_any_repository() {
     account.put(&bucket, "docs2/x", b"x");
     let version = first.header("x-amz-version-id").to_owned();
     let then = newest(&account, &bucket);
-    while newest(&account, &bucket) == then {
+    wait_for(|| {
         account.put(&bucket, "docs/a", b"second");
-    }
+        newest(&account, &bucket) != then
+    });
     account.put(&bucket, "docs/new", b"new");
     account.delete(&bucket, "docs/gone");
 

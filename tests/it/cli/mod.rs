@@ -38,16 +38,17 @@ mod trouble;
 mod wal;
 mod wal_trouble;
 
+use crate::support::awaited;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::{Duration, SystemTime};
 
 /// A key of 32 bytes: the program is started often here, and a passphrase is slow on purpose.
 const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
 /// Runs `ccb` in `folder`, with nothing of this machine's settings.
 fn ccb(folder: &Path, arguments: &[&str]) -> Output {
-    let output = under(&[], folder, arguments).output();
-    output.expect("ccb can be started")
+    awaited::output(&mut under(&[], folder, arguments))
 }
 
 /// `ccb` in `folder`, started by `starter`: `strace -f …`, `unshare -m …`.
@@ -69,7 +70,7 @@ fn under(starter: &[&str], folder: &Path, arguments: &[&str]) -> Command {
 
 /// Runs a command: its exit code, none when it was killed, and what it said on both streams.
 fn outcome(command: &mut Command) -> (Option<i32>, String) {
-    let output = command.output().expect("it can be started");
+    let output = awaited::output(command);
     let said = [output.stdout, output.stderr].concat();
     (
         output.status.code(),
@@ -96,8 +97,20 @@ fn is_back(folder: &Path) {
     assert_eq!(same("deep/er/file.bin"), [7; 300_000]);
 }
 
+/// A slot of `every="1h"` begins on the hour, UTC: where one would begin between a backup and the command after it,
+/// which then finds a backup due, this waits until it has begun.
+pub(crate) fn well_before_the_hour() {
+    let now = SystemTime::UNIX_EPOCH.elapsed().expect("a clock");
+    let left = 3600 - now.as_secs() % 3600;
+    if left < 90 {
+        std::thread::sleep(Duration::from_secs(left + 1));
+    }
+}
+
 /// A folder with a tree to protect and a plan file for it.
 fn given() -> tempfile::TempDir {
+    // The plan's slots are hours.
+    well_before_the_hour();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let write = |path: &str, bytes: &[u8]| {
         let path = folder.path().join(path);

@@ -1,16 +1,15 @@
 //! PostgreSQL by the program itself: planned, backed up, proven, listed, put back; and what can go wrong.
 
-use crate::cli::{outcome, under};
+use crate::cli::{outcome, under, well_before_the_hour};
 use crate::source::postgres::given::{LAB, SLOW};
 use crate::support::postgres::Cluster;
 use crate::support::postgres_backup::everything;
+use crate::support::restored::wait_for;
 use ccb::source::processes;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::thread::sleep;
-use std::time::Duration;
 use tempfile::TempDir;
 
 const PLAN: &str = r#"
@@ -57,6 +56,8 @@ pub(super) fn component(host: &str, port: u16, name: &str, more: &str) -> String
 
 /// A folder with a plan file of these components. Others can get to its `tmp`, as a test server's user must.
 pub(super) fn given(components: &[String]) -> TempDir {
+    // The plan's slots are hours.
+    well_before_the_hour();
     let mut builder = tempfile::Builder::new();
     let folder = builder.prefix("ccb-it-").tempdir_in("/tmp");
     let folder = folder.expect("a temporary folder");
@@ -374,9 +375,7 @@ fn a_full_disk_ends_a_backup_and_a_restore_and_leaves_nothing_half_made() {
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("No space left on device"), "{said}");
     let sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'ccb'";
-    while cluster.sql("postgres", sessions) != "0" {
-        sleep(Duration::from_millis(20));
-    }
+    wait_for(|| cluster.sql("postgres", sessions) == "0");
 
     run(at, 0, &["backup", "plan.kdl", "lab"]);
     let copy = [
@@ -426,17 +425,14 @@ fn what_a_run_leaves_that_is_killed_in_a_restore_test_is_ended_and_removed_by_th
         let mut killed = ccb_in(at, &apply);
         let killed = killed.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let mut killed = killed.expect("ccb can be started");
-        let test = loop {
-            let busy = restore_tests(at).into_iter().find(|test| restores(test));
-            match busy {
-                Some(test) => break test,
-                None => assert!(
-                    killed.try_wait().expect("asked").is_none(),
-                    "it ended by itself"
-                ),
-            }
-            sleep(Duration::from_millis(20));
-        };
+        let mut busy = None;
+        wait_for(|| {
+            busy = restore_tests(at).into_iter().find(|test| restores(test));
+            let ended = killed.try_wait().expect("asked");
+            assert!(busy.is_some() || ended.is_none(), "it ended by itself");
+            busy.is_some()
+        });
+        let test = busy.expect("it came");
         if with_its_keeper {
             // What would end the server when its run is gone.
             for shell in named(&test, "sh") {
@@ -454,11 +450,7 @@ fn what_a_run_leaves_that_is_killed_in_a_restore_test_is_ended_and_removed_by_th
                 [0; 0],
                 "the server outlives its run"
             ),
-            false => {
-                while !named(&test, "postgres").is_empty() {
-                    sleep(Duration::from_millis(20));
-                }
-            }
+            false => wait_for(|| named(&test, "postgres").is_empty()),
         }
         run(
             at,

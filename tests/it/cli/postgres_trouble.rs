@@ -4,9 +4,8 @@ use crate::cli::postgres::{APPLY, ccb_in, component, given, given_for, run};
 use crate::cli::under;
 use crate::source::postgres::given::{LAB, SLOW};
 use crate::support::postgres::Cluster;
+use crate::support::restored::wait_for;
 use std::process::Stdio;
-use std::thread::sleep;
-use std::time::Duration;
 
 #[test]
 fn a_dump_that_takes_too_long_is_no_backup_and_its_end_is_told() {
@@ -25,9 +24,7 @@ fn a_dump_that_takes_too_long_is_no_backup_and_its_end_is_told() {
         1
     );
     let sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'ccb'";
-    while cluster.sql("postgres", sessions) != "0" {
-        sleep(Duration::from_millis(20));
-    }
+    wait_for(|| cluster.sql("postgres", sessions) == "0");
     drop(holds);
 }
 
@@ -80,13 +77,11 @@ fn a_restore_test_on_a_given_server_is_made_and_what_a_killed_one_leaves_is_drop
     let mut killed = killed.expect("ccb can be started");
     let restoring =
         "SELECT count(*) FROM pg_stat_activity WHERE datname ~ '^ccb_verify_' AND query ~ '^COPY'";
-    while other.sql("postgres", restoring) == "0" {
-        assert!(
-            killed.try_wait().expect("asked").is_none(),
-            "it ended by itself"
-        );
-        sleep(Duration::from_millis(20));
-    }
+    wait_for(|| {
+        let ended = killed.try_wait().expect("asked");
+        assert!(ended.is_none(), "it ended by itself");
+        other.sql("postgres", restoring) != "0"
+    });
     killed.kill().expect("killed");
     killed.wait().expect("it ended");
     assert_eq!(other.sql("postgres", there), "1");

@@ -14,11 +14,11 @@ const SERVICE: &str = r#"case $1 in
 stop)
     process=$(redis-cli INFO server | tr -d '\r' | sed -n s/^process_id://p)
     redis-cli SHUTDOWN NOSAVE
-    while [ -d "/proc/$process/cwd/." ]; do sleep 0.1; done ;;
+    for i in $(seq 600); do [ -d "/proc/$process/cwd/." ] || break; sleep 0.1; done ;;
 start)
     rm -f SOCKET
     redis-server --port 0 --unixsocket SOCKET --dir DATA --appendonly yes --daemonize yes >DATA.log 2>&1 </dev/null 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
-    until redis-cli PING 2>&1 | grep -q PONG; do sleep 0.1; done ;;
+    for i in $(seq 600); do redis-cli PING 2>&1 | grep -q PONG && break; sleep 0.1; done ;;
 esac"#;
 const CLIENT: &str = r#"exec /usr/bin/redis-cli -s SOCKET "$@""#;
 /// What a restore test runs.

@@ -1,6 +1,7 @@
 //! Redis by the program itself: planned, backed up, proven, listed, put back; and what can go wrong.
 
-use crate::cli::{KEY, ccb, expect, outcome, under};
+use crate::cli::{KEY, ccb, expect, outcome, under, well_before_the_hour};
+use crate::support::awaited;
 use crate::support::redis::{Server, certificates, fill, free_port};
 use ccb::source::processes;
 use std::fs;
@@ -45,6 +46,8 @@ const RDB: &str = r#"schedule "rdb" every="1h" method="rdb""#;
 
 /// A folder with a plan file for a server.
 fn given(url: &str, data: Option<&Path>, schedules: &str) -> TempDir {
+    // The plan's slots are hours.
+    well_before_the_hour();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let data = data.map_or_else(String::new, |data| format!("data-dir {data:?}"));
     let plan = PLAN.replace("DATA", &data).replace("SCHEDULES", schedules);
@@ -69,8 +72,7 @@ fn ccb_with(folder: &Path, arguments: &[&str], change: (&str, &Path)) -> Output 
         .env("TMPDIR", folder.join("tmp"))
         .env("CCB_CACHE_DIR", folder.join("cache"))
         .env("KEY", "correct horse battery staple");
-    command.env(change.0, change.1);
-    command.output().expect("it can be started")
+    awaited::output(command.env(change.0, change.1))
 }
 
 fn said(output: &Output) -> String {

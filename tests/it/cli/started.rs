@@ -1,11 +1,11 @@
 //! A `ccb` that runs beside the test, and is stopped with it.
 
 use crate::cli::under;
+use crate::support::restored::wait_for;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::time::Duration;
 
 /// A run that waits in a hook of its component until it may go on.
 pub(crate) struct Started {
@@ -37,16 +37,22 @@ impl Started {
         let _ = fs::remove_file(folder.join("go"));
         let mut command = under(&[], folder, arguments);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("ccb can be started");
-        while !folder.join("waiting").exists() {
-            let ended = child.try_wait().expect("it can be asked");
-            assert!(ended.is_none(), "it ended before its hook: {ended:?}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Self {
-            child: Some(child),
+        // From here on it ends with the test.
+        let mut started = Self {
+            child: Some(command.spawn().expect("ccb can be started")),
             go: folder.join("go"),
-        }
+        };
+        wait_for(|| {
+            let is_waiting = folder.join("waiting").exists();
+            let child = started.child.as_mut().expect("it was not awaited");
+            let ended = child.try_wait().expect("it can be asked");
+            assert!(
+                is_waiting || ended.is_none(),
+                "it ended before its hook: {ended:?}"
+            );
+            is_waiting
+        });
+        started
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -242,12 +242,22 @@ async fn what_can_not_be_read_is_left_out_and_said() {
         ("m-changes-long", 5 << 20, Odd::Changes(long.clone())),
         // Grows from short to long after it was chosen for the short ones.
         ("n-grows", 3, Odd::Changes(long.clone())),
+        ("o-filled", 18, Odd::Changes(b"as long as it was.".to_vec())),
+        ("o-filled-long", 12 << 20, Odd::Changes(long.clone())),
     ];
     walk.extend(
         odd.into_iter()
             .map(|(path, size, odd)| Ok(odd_file(path, size, odd))),
     );
     let cause = io::ErrorKind::PermissionDenied.into();
+    // As one whose holes were found before somebody wrote into them.
+    for found in walk.iter_mut().flatten() {
+        if let NodeKind::File { size, extents, .. } = &mut found.node.kind
+            && found.path.starts_with(b"o-")
+        {
+            *extents = vec![(0, *size / 2)];
+        }
+    }
     walk.push(Err(Problem {
         path: b"z".to_vec(),
         doing: "read directory",
@@ -268,10 +278,12 @@ async fn what_can_not_be_read_is_left_out_and_said() {
         "l-changes",
         "m-changes-long",
         "n-grows",
+        "o-filled",
+        "o-filled-long",
         "z",
     ];
     assert_eq!(paths, said);
-    assert_eq!((manifest.complete, manifest.error_count), (false, 7));
+    assert_eq!((manifest.complete, manifest.error_count), (false, 9));
     assert!(
         manifest.errors[1].message.contains("disk on fire"),
         "{:?}",
@@ -282,9 +294,17 @@ async fn what_can_not_be_read_is_left_out_and_said() {
         ("good", b"good".to_vec()),
         ("l-changes", b"longer than it was".to_vec()),
         ("m-changes-long", long.clone()),
-        ("n-grows", long),
+        ("n-grows", long.clone()),
+        ("o-filled", b"as long as it was.".to_vec()),
+        ("o-filled-long", long),
     ]);
     assert!(read_back(&reader, &manifest).await.unwrap() == kept);
+    for node in reader.entries(&manifest.root).await.unwrap() {
+        let NodeKind::File { extents, .. } = node.kind else {
+            panic!("all are files")
+        };
+        assert_eq!(extents, [], "holes that nobody knows of are not left out");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use crate::source::postgres::given::{LAB, SLOW, spec};
 use crate::support::captured::chain;
 use crate::support::postgres::{Cluster, SUPERUSER};
 use crate::support::postgres_backup::{PostgresBackup, everything};
+use crate::support::restored::wait_for;
 use ccb::model::strategy::{DumpFormat, PostgresSource};
 use ccb::restore::postgres::target::drop_made;
 use ccb::restore::postgres::{Report, Request, Selection, restore};
@@ -139,15 +140,15 @@ async fn what_is_in_a_database_stays_unless_it_may_be_replaced_and_is_kept_even_
         overwrite: true,
         ..into(&cluster, "lab", &backup)
     };
+    // The server may need a moment to notice that somebody has gone.
+    let idle = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'lab'";
+    let until_idle = || wait_for(|| cluster.sql("postgres", idle) == "0");
+    until_idle();
     let session = cluster.session("lab", "SELECT 1");
     let said = refused(&backup, replacing()).await;
     assert!(said.contains("1 sessions use lab"), "{said}");
     drop(session);
-    // The server may need a moment to notice.
-    let idle = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'lab'";
-    while cluster.sql("postgres", idle) != "0" {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    until_idle();
     let looked = Request {
         dry_run: true,
         ..replacing()
@@ -159,6 +160,7 @@ async fn what_is_in_a_database_stays_unless_it_may_be_replaced_and_is_kept_even_
     );
     assert_eq!(everything(&cluster, "lab"), later);
 
+    until_idle();
     let report = restored(&backup, replacing()).await;
     assert_eq!(report.aside.as_deref(), Some("lab_before_0f"));
     assert_eq!(everything(&cluster, "lab"), before);
@@ -403,10 +405,10 @@ async fn a_server_that_goes_away_in_the_middle_leaves_no_database_of_that_name_a
     let request = into(&target, "new", &backup);
     let restoring = tokio::spawn(async move { put_back(&backup, request).await });
     let copying = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY%'";
-    while target.sql("postgres", copying) == "0" {
+    wait_for(|| {
         assert!(!restoring.is_finished(), "it ended by itself");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+        target.sql("postgres", copying) != "0"
+    });
     target.crash();
     let said = restoring.await.expect("it ran").expect_err("it is broken");
     assert!(

@@ -1,6 +1,7 @@
 //! Base backups of real servers: what is in one, and which servers are refused before or while one is taken.
 
 use crate::support::postgres::{Cluster, Options, SUPERUSER};
+use crate::support::restored::wait_for;
 use ccb::model::tree::{Body, Found, NodeKind};
 use ccb::model::wal::{BaseFacts, Lsn};
 use ccb::source::cluster::{base, server};
@@ -177,9 +178,7 @@ fn a_server_that_can_not_archive_is_not_waited_for_for_ever() {
     );
     // What was given up is gone: no backup runs at the server any more.
     let running = "SELECT count(*) FROM pg_stat_progress_basebackup";
-    while cluster.sql("postgres", running) != "0" {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_for(|| cluster.sql("postgres", running) == "0");
 }
 
 #[test]
@@ -193,7 +192,5 @@ fn a_backup_that_is_given_up_ends_at_the_server() {
     drop(capture.guard);
     drop(walk);
     let running = "SELECT count(*) FROM pg_stat_progress_basebackup";
-    while cluster.sql("postgres", running) != "0" {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_for(|| cluster.sql("postgres", running) == "0");
 }

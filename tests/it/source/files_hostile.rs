@@ -2,7 +2,7 @@
 
 use crate::source::files::{paths, request, run};
 use ccb::model::tree::{Body, Found};
-use ccb::source::files::walk;
+use ccb::source::files::{capture, walk};
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -126,9 +126,53 @@ fn a_directory_that_becomes_a_link_does_not_lead_out_of_the_tree() {
     let outside = tree();
     let root = tree();
     let found = file(&root);
+    fs::write(outside.path().join("dir/file"), b"of somebody else").expect("written");
     fs::rename(root.path().join("dir"), root.path().join("moved")).expect("renamed");
     symlink(outside.path().join("dir"), root.path().join("dir")).expect("link");
-    assert!(open(found).is_err());
+    let mut bytes = Vec::new();
+    let mut body = open(found).expect("it is where it was seen");
+    body.read_to_end(&mut bytes).expect("it reads");
+    assert!(bytes == vec![1; 100_000], "what was seen there");
+}
+
+#[test]
+fn files_of_a_directory_that_is_moved_before_they_are_read_are_read_all_the_same() {
+    let root = tree();
+    let found = file(&root);
+    fs::rename(root.path().join("dir"), root.path().join("a")).expect("renamed");
+    let mut body = open(found).expect("it is opened where it was seen");
+    let mut bytes = Vec::new();
+    body.read_to_end(&mut bytes).expect("it reads");
+    assert!(bytes == vec![1; 100_000]);
+    assert!(!body.changed_while_reading().expect("it has a status"));
+}
+
+#[test]
+fn what_was_gone_before_it_could_be_read_is_told() {
+    let root = tree();
+    fs::write(root.path().join("dir/second"), b"x").expect("written");
+    let mut capture = capture(request(root.path())).expect("the source is there");
+    let found: Vec<Found> = capture
+        .walk
+        .by_ref()
+        .map(|one| one.expect("found"))
+        .collect();
+    fs::remove_dir_all(root.path().join("dir")).expect("removed");
+    for one in found {
+        if matches!(one.body, Body::Read(_)) {
+            let error = open(one).err().expect("it is gone");
+            assert_eq!(error.kind(), ErrorKind::NotFound);
+        }
+    }
+    let facts = (capture.finish)().expect("facts");
+    let [note] = &facts.notes[..] else {
+        panic!("{:?}", facts.notes)
+    };
+    assert!(note.starts_with("2 files or folders were gone"), "{note}");
+    assert!(note.contains("such as `dir/file`"), "{note}");
+    let steady = tree();
+    let capture = self::capture(request(steady.path())).expect("the source is there");
+    assert!((capture.finish)().expect("facts").notes.is_empty());
 }
 
 #[test]
@@ -148,8 +192,13 @@ fn what_vanishes_during_the_walk_is_a_note_and_not_a_failure() {
     assert!(found.iter().all(Result::is_ok));
     let tally = tally.lock().expect("nobody panicked").clone();
     assert_eq!(
-        (tally.files, tally.note_count, tally.problems),
-        (4000, 1000, 0)
+        (
+            tally.files,
+            tally.note_count,
+            tally.vanished,
+            tally.problems
+        ),
+        (4000, 1000, 1000, 0)
     );
 }
 

@@ -1,5 +1,6 @@
 //! Sources: what is captured of real files.
 
+mod bucket;
 mod cluster;
 mod files;
 mod files_hostile;

@@ -4,6 +4,7 @@ use crate::support::pushing::Given;
 use ccb::source::wal;
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::fs::symlink;
 
 #[test]
 fn a_segment_that_changes_its_length_while_it_is_read_is_refused() {
@@ -24,4 +25,16 @@ fn a_segment_that_changes_its_length_while_it_is_read_is_refused() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn a_file_that_is_removed_while_its_directory_is_listed_is_passed_over() {
+    let given = Given::new();
+    let (kept, removed) = (given.segment(1, 7), given.segment(2, 7));
+    fs::remove_file(given.wal().join(&removed)).unwrap();
+    // Its name is still read, and it is not there any more.
+    symlink("nowhere", given.wal().join(&removed)).unwrap();
+    let listed = wal::list(&given.wal()).unwrap();
+    let names: Vec<String> = listed.iter().map(|file| file.name.to_string()).collect();
+    assert_eq!(names, [kept]);
 }

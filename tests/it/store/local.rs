@@ -54,6 +54,36 @@ async fn a_put_leaves_no_temporary_file() {
     assert_eq!(fs::read_dir(folder.path().join(".tmp")).unwrap().count(), 0);
 }
 
+#[tokio::test]
+async fn another_directory_in_the_place_of_the_store_is_no_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("mounted");
+    let store = Local::new(&root);
+    assert_eq!(store.list("").await.unwrap().objects.len(), 0);
+    store.put(&key("a"), Bytes::new(), Put::New).await.unwrap();
+    store.put(&key("b"), Bytes::new(), Put::New).await.unwrap();
+    // As after an unmount: what was below the mount point is there, or nothing is.
+    fs::rename(&root, folder.path().join("away")).unwrap();
+    for is_there in [false, true] {
+        if is_there {
+            fs::create_dir(&root).unwrap();
+        }
+        let put = store.put(&key("c"), Bytes::new(), Put::New).await;
+        for error in [put.unwrap_err(), store.list("").await.unwrap_err()] {
+            assert_eq!(error.kind, Kind::Unreachable, "{error}");
+            let cause = std::error::Error::source(&error).unwrap().to_string();
+            assert!(cause.contains("another directory is there"), "{cause}");
+        }
+        assert!(store.get(&key("a"), None).await.is_err());
+        assert!(store.delete(&key("a")).await.is_err());
+        let below = fs::read_dir(&root).map(Iterator::count).unwrap_or(0);
+        assert_eq!(below, 0, "nothing is written there");
+    }
+    fs::remove_dir(&root).unwrap();
+    fs::rename(folder.path().join("away"), &root).unwrap();
+    assert_eq!(store.list("").await.unwrap().objects.len(), 2, "it is back");
+}
+
 /// Runs `work` with a file system of the given mount options on a folder of its own. User and mount
 /// namespaces make that possible without being root.
 fn in_mount(script: &str, options: &str) -> String {

@@ -1,6 +1,7 @@
 //! A PostgreSQL server that archives with `ccb wal push`, and its plan file: what tests of physical backups
 //! start from. All of it lies in one folder, and `ccb` runs as the server's user, as it does for real.
 
+use crate::support::awaited;
 use crate::support::postgres::{Cluster, Options, as_server_user, give_to_server_user};
 use crate::support::restored::wait_for;
 use std::fs;
@@ -174,7 +175,7 @@ pub(crate) fn ccb(folder: &Path, arguments: &[&str]) -> Command {
 
 /// Runs it; it must end with `code`.
 pub(crate) fn expect(folder: &Path, code: i32, arguments: &[&str]) -> String {
-    let output = ccb(folder, arguments).output().expect("ccb can be started");
+    let output = awaited::output(&mut ccb(folder, arguments));
     let text = said(&output);
     let ended = output.status.code();
     assert_eq!(ended, Some(code), "ccb {arguments:?}\n{text}");

@@ -36,8 +36,12 @@ pub(crate) struct Ceph {
 
 /// The cluster of this process.
 pub(crate) fn ceph() -> &'static Ceph {
-    static CEPH: OnceLock<Ceph> = OnceLock::new();
-    CEPH.get_or_init(Ceph::start)
+    // Also that it does not start is known once: the other tests do not try again.
+    static CEPH: OnceLock<Result<Ceph, String>> = OnceLock::new();
+    match CEPH.get_or_init(Ceph::start) {
+        Ok(ceph) => ceph,
+        Err(said) => panic!("Ceph does not start; tests/run installs it\n{said}"),
+    }
 }
 
 /// The secret of a user.
@@ -46,7 +50,8 @@ pub(crate) fn secret(user: &str) -> String {
 }
 
 impl Ceph {
-    fn start() -> Self {
+    /// Starts one; what it said when it does not.
+    fn start() -> Result<Self, String> {
         let made = certificates();
         let folder = made.path().to_path_buf();
         let script = folder.join("ceph.sh");
@@ -77,18 +82,17 @@ impl Ceph {
         });
         if told.recv_timeout(PATIENCE) != Ok(true) {
             let _ = cluster.kill();
-            let said = fs::read_to_string(folder.join("said")).unwrap_or_default();
-            panic!("Ceph does not start; tests/run installs it\n{said}");
+            return Err(fs::read_to_string(folder.join("said")).unwrap_or_default());
         }
         // From here on the cluster removes it.
         let folder = made.keep();
-        Self {
+        Ok(Self {
             _cluster: cluster,
             http,
             https,
             authorities: folder,
             buckets: AtomicU32::new(0),
-        }
+        })
     }
 
     /// Where it listens without TLS.

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// What it was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,9 +93,14 @@ pub(crate) fn status(line: &str) -> String {
 }
 
 fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Asked>>, answer: &Answer) -> std::io::Result<()> {
+    // It serves one after the other: a client that says nothing holds up the rest.
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut line = String::new();
-    reader.read_line(&mut line)?;
+    if reader.read_line(&mut line)? == 0 {
+        // Somebody who only looked whether it is there.
+        return Ok(());
+    }
     let mut words = line.split_whitespace();
     let (method, path) = (words.next(), words.next());
     let (method, path) = (

@@ -1,6 +1,7 @@
 //! What the tests share.
 
 pub(crate) mod archiving;
+pub(crate) mod awaited;
 pub(crate) mod captured;
 pub(crate) mod ceph;
 pub(crate) mod clock;

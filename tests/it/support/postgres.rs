@@ -5,6 +5,7 @@
 //! `initdb` runs once per build folder; a server starts from a copy of what it made.
 
 use crate::support::redis::certificates;
+use crate::support::restored::wait_for;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -12,11 +13,14 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// The role that owns everything in a new server. Nobody needs a password unless [`Cluster::rules`] says so.
 pub(crate) const SUPERUSER: &str = "postgres";
+
+/// How long a server may take to start, or to end as it was told.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What a server is started with.
 #[derive(Debug, Clone, Default)]
@@ -124,14 +128,23 @@ impl Cluster {
     pub(crate) fn try_start(&mut self) -> Result<(), String> {
         assert!(self.server.is_none(), "it runs already");
         let mut server = Server::spawn(&self.data(), &self.log_path());
+        let started = Instant::now();
         loop {
             let mut ask = self.psql_command("postgres", &["-c", "SELECT 1"]);
-            if ask.output().expect("psql can be started").status.success() {
+            let asked = ask.env("PGCONNECT_TIMEOUT", "60").output();
+            let asked = asked.expect("psql can be started");
+            if asked.status.success() {
                 break;
             }
             if server.has_ended() {
                 return Err(self.log());
             }
+            assert!(
+                started.elapsed() < PATIENCE,
+                "PostgreSQL does not answer: {}\n{}",
+                String::from_utf8_lossy(&asked.stderr),
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
         self.server = Some(server);
@@ -258,9 +271,7 @@ impl Cluster {
         let before = loaded();
         self.sql("postgres", "SELECT pg_reload_conf()");
         // The server reads them when it comes to it; sessions that begin afterwards know them.
-        while loaded() == before {
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        wait_for(|| loaded() != before);
         let wrong = "SELECT error FROM pg_hba_file_rules WHERE error IS NOT NULL";
         assert_eq!(self.sql("postgres", wrong), "");
     }
@@ -275,7 +286,7 @@ pub(crate) struct Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.stdin = None;
-        let _ = self.child.wait();
+        end(&mut self.child);
     }
 }
 
@@ -332,7 +343,10 @@ impl Server {
         let mut stdin = self.stdin.take().expect("it is a pipe");
         // Where it ended meanwhile there is nobody to tell.
         let _ = writeln!(stdin, "{word}");
-        self.shell.wait().expect("it is our child");
+        assert!(
+            ends_within(&mut self.shell, PATIENCE),
+            "PostgreSQL does not end after {word}"
+        );
     }
 }
 
@@ -340,7 +354,27 @@ impl Drop for Server {
     fn drop(&mut self) {
         // A closed input is QUIT: nothing is worth keeping.
         self.stdin = None;
-        let _ = self.shell.wait();
+        end(&mut self.shell);
+    }
+}
+
+fn ends_within(child: &mut Child, patience: Duration) -> bool {
+    let started = Instant::now();
+    while child.try_wait().is_ok_and(|ended| ended.is_none()) {
+        if started.elapsed() > patience {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    true
+}
+
+/// Waits for the end of a process that has been told to end; one that does not is killed. A server whose shell is
+/// killed ends by itself when it misses its folder.
+fn end(child: &mut Child) {
+    if !ends_within(child, Duration::from_secs(60)) {
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }
 

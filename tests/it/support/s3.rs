@@ -211,11 +211,11 @@ impl Server {
         with(&mut self.served.state().settings)
     }
 
-    /// Lets an object be so old.
+    /// Lets an object be so old, if it is still there: a client that was killed may yet have removed it.
     pub(crate) fn age(&self, key: &str, by: std::time::Duration) {
-        let mut state = self.served.state();
-        let stored = state.objects.get_mut(key).expect("it is there");
-        stored.modified -= by;
+        if let Some(stored) = self.served.state().objects.get_mut(key) {
+            stored.modified -= by;
+        }
     }
 
     /// What was asked so far.

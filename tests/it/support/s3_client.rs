@@ -14,6 +14,10 @@ use rustls::{ClientConfig, RootCertStore};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
+use tokio::time::timeout;
+
+/// How long a server may take to answer.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A user of a server.
 pub(crate) struct Account {
@@ -92,6 +96,7 @@ impl Account {
         headers: &[(&'static str, &str)],
         body: &[u8],
     ) -> Answer {
+        let asked = format!("{method} {bucket}/{key}");
         let method = method.parse().expect("a method");
         let objects = self.signer.objects();
         let signing = objects.presign(method, bucket, key);
@@ -103,7 +108,7 @@ impl Account {
             let value = hyper::header::HeaderValue::from_str(value).expect("a value");
             signing = signing.header(hyper::header::HeaderName::from_static(name), value);
         }
-        self.runtime.block_on(async {
+        let asking = async {
             let signed = signing.build_async().await.expect("signed");
             // A URL has no `..` in it, a key may.
             let url = format!(
@@ -132,7 +137,10 @@ impl Account {
                 headers: head.headers,
                 body: body.collect().await.expect("all of it").to_bytes(),
             }
-        })
+        };
+        let answered = async { timeout(PATIENCE, asking).await };
+        let answer = self.runtime.block_on(answered);
+        answer.unwrap_or_else(|_| panic!("{asked}: no answer in {PATIENCE:?}"))
     }
 
     /// Stores an object.

@@ -4,12 +4,12 @@
 use crate::source::postgres::given::{LAB, SLOW, spec};
 use crate::support::postgres::Cluster;
 use crate::support::postgres_backup::PostgresBackup;
+use crate::support::restored::wait_for;
 use crate::verify::refused;
 use ccb::model::strategy::{SslMode, TestServer};
 use ccb::source::postgres::connection::Connection;
 use ccb::verify::Finding;
 use ccb::verify::postgres::{DumpTest, restore_test};
-use std::time::Duration;
 
 /// A role that may make databases and nothing else, and how it reaches the server.
 fn tester(cluster: &Cluster) -> Connection {
@@ -155,12 +155,10 @@ async fn a_test_that_is_given_up_in_the_middle_leaves_no_database() {
     let server = tester(&other);
     let test = tokio::spawn(async move { try_out(&backup, server).await });
     let restoring = "SELECT count(*) FROM pg_stat_activity WHERE datname LIKE 'ccb_verify_%' AND query LIKE 'COPY%'";
-    while other.sql("postgres", restoring) != "1" {
+    wait_for(|| {
         assert!(!test.is_finished(), "it ended by itself");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        other.sql("postgres", restoring) == "1"
+    });
     test.abort();
-    while databases(&other) != "postgres" {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    wait_for(|| databases(&other) == "postgres");
 }

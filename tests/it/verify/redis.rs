@@ -4,6 +4,7 @@
 use crate::source::redis::given::{request, snapshot, with_files};
 use crate::support::redis::{Server, fill};
 use crate::support::redis_backup::RedisBackup;
+use crate::support::restored::wait_for;
 use crate::verify::refused;
 use ccb::model::secret::Secret;
 use ccb::model::strategy::Method;
@@ -121,9 +122,7 @@ async fn keys_that_expire_before_or_during_a_test_count_as_restored() {
     let keys = backup.facts().rdb.expect("counted");
     assert_eq!(keys.databases[&0].keys, lasting + 50, "they were saved");
     let keys = keys.keys();
-    while count() > lasting {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    wait_for(|| count() <= lasting);
     let finding = try_out(&backup, Some(&server)).await;
     assert!(finding.passed, "{finding:?}");
     assert_eq!(finding.facts["keys"], keys);

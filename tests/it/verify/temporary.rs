@@ -5,8 +5,18 @@ use ccb::verify::{TemporaryDirectory, remove_stale};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
+
+/// Somebody who works in a directory, until dropped.
+struct Person(Child);
+
+impl Drop for Person {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 fn names(path: &Path) -> Vec<String> {
     let entries = fs::read_dir(path).expect("reads");
@@ -91,11 +101,15 @@ fn a_server_that_a_killed_run_left_is_ended_and_nothing_else_that_works_there() 
     .expect("written");
     let server = Server::start_on(&stale, &[]);
     let process = format!("/proc/{}", server.pid());
-    let mut person = Command::new("sleep")
+    // With no stream of the test's, which would not end before it does.
+    let person = Command::new("sleep")
         .arg("600")
         .current_dir(&stale)
-        .spawn()
-        .expect("started");
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let mut person = Person(person.expect("started"));
     let used = TemporaryDirectory::new(parent.path(), 4).expect("made");
     let in_use = Server::start_on(used.path(), &[]);
 
@@ -104,9 +118,8 @@ fn a_server_that_a_killed_run_left_is_ended_and_nothing_else_that_works_there() 
     // Its parent, which is this test, has not asked for its end yet.
     assert!(state.is_empty() || state.contains(") Z "), "{state}");
     assert!(
-        person.try_wait().expect("asked").is_none(),
+        person.0.try_wait().expect("asked").is_none(),
         "who looks around is no server"
     );
-    person.kill().and_then(|()| person.wait()).expect("ended");
     assert_eq!(in_use.call::<String>(&["PING"]), "PONG");
 }

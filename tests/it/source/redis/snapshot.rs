@@ -198,7 +198,7 @@ fn writes_beyond_the_output_limit_of_replicas_do_not_end_the_stream() {
     let limit = "replica 1mb 1mb 0";
     let server = Server::start(&[
         ("client-output-buffer-limit", limit),
-        ("rdb-key-save-delay", "1000"),
+        ("rdb-key-save-delay", "5000"),
     ]);
     fill(&server);
     let capture = rdb(request(&server.url())).expect("it begins");

@@ -95,9 +95,9 @@ fn a_server_that_is_loading_is_waited_for_but_not_for_ever() {
     let (bytes, _) = snapshot(with_files(&first)).expect("captured");
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("dump.rdb"), &bytes).expect("written");
-    // So many microseconds for each key: about two seconds.
+    // So many microseconds for each key: about five seconds.
     let slow = [
-        ("key-load-delay", "2000"),
+        ("key-load-delay", "5000"),
         ("loading-process-events-interval-bytes", "1024"),
     ];
     let server = Server::spawn_on(folder.path(), &slow);
@@ -113,9 +113,11 @@ fn a_server_that_is_loading_is_waited_for_but_not_for_ever() {
 
 #[test]
 fn a_save_that_is_running_already_is_not_taken_for_ours() {
-    let server = Server::start(&[("rdb-key-save-delay", "1000")]);
+    // About five seconds, and the save after that none.
+    let server = Server::start(&[("rdb-key-save-delay", "5000")]);
     fill(&server);
     server.call::<String>(&["BGSAVE"]);
+    server.call::<()>(&["CONFIG", "SET", "rdb-key-save-delay", "0"]);
     server.call::<()>(&["SET", "after that save began", "1"]);
     let hurried = Request {
         patience: Duration::from_millis(1),
