@@ -4,6 +4,8 @@
 
 use crate::model::secret::Secret;
 use crate::source::pipe::Inlet;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -43,6 +45,8 @@ pub enum ProgramError {
     },
     #[error("`{program}` was ended: it still ran after {} s", limit.as_secs())]
     TookTooLong { program: String, limit: Duration },
+    #[error("`{program}` was ended: nothing came from it for {} s; is the far side still connected?", limit.as_secs())]
+    Silent { program: String, limit: Duration },
     #[error("`{program}` printed more than {max_bytes} bytes")]
     TooMuch { program: String, max_bytes: usize },
     #[error("exchange data with `{program}`")]
@@ -159,6 +163,7 @@ impl Program {
             stdout,
             running: Some(running),
             said: String::new(),
+            silence: None,
         };
         Ok((stream, killer))
     }
@@ -192,6 +197,7 @@ impl Program {
             stdout,
             running: Some(running),
             said: String::new(),
+            silence: None,
         };
         let mut stdout = Vec::new();
         let read = thread::scope(|scope| {
@@ -426,9 +432,37 @@ pub struct ProgramStream {
     stdout: ChildStdout,
     running: Option<Running>,
     said: String,
+    /// How long a read waits.
+    silence: Option<Duration>,
 }
 
 impl ProgramStream {
+    /// Ends it when nothing comes for so long while somebody reads: a connection that broke without a word would be
+    /// waited for for ever.
+    pub fn silent_at_most(mut self, limit: Duration) -> Self {
+        self.silence = Some(limit);
+        self
+    }
+
+    /// Waits until there is something to read, or its end.
+    fn wait(&self) -> io::Result<()> {
+        let Some(limit) = self.silence else {
+            return Ok(());
+        };
+        let limit_as_spec = Timespec::try_from(limit).map_err(io::Error::other)?;
+        let mut ready = [PollFd::new(&self.stdout, PollFlags::IN)];
+        if retry_on_intr(|| poll(&mut ready, Some(&limit_as_spec)))? > 0 {
+            return Ok(());
+        }
+        if let Some(running) = &self.running {
+            running.killer.kill();
+        }
+        Err(io::Error::other(ProgramError::Silent {
+            program: self.program.clone(),
+            limit,
+        }))
+    }
+
     /// The end of what it printed to standard error; empty before its own end.
     pub fn said(&self) -> String {
         self.said.clone()
@@ -438,6 +472,7 @@ impl ProgramStream {
 impl Read for ProgramStream {
     /// `Ok(0)` only after the program ended well.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.wait()?;
         let len = self.stdout.read(buffer)?;
         if len > 0 || buffer.is_empty() {
             return Ok(len);

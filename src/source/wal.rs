@@ -212,10 +212,13 @@ pub fn list(archive: &Path) -> Result<Vec<Archived>, WalFileError> {
         let Ok(name) = name_of(&path) else {
             continue;
         };
-        let meta = fs::metadata(&path).map_err(failed)?;
+        // Whoever cleans the directory may have removed it since its name was read.
+        let Some((meta, header)) = if_there(looked_at(&path)).map_err(failed)? else {
+            continue;
+        };
         let at = Timestamp::try_from(meta.modified().map_err(failed)?);
         let at = at.map_err(|e| failed(io::Error::other(e)))?;
-        match header_of(&path).map_err(failed)? {
+        match header {
             // One that is still being copied has another length; it is taken next time.
             Some(header) if header.segment_bytes.get() == meta.len() => {
                 let of = (header.system, header.segment_bytes);
@@ -243,6 +246,17 @@ pub fn list(archive: &Path) -> Result<Vec<Archived>, WalFileError> {
         }));
     }
     Ok(found)
+}
+
+fn looked_at(path: &Path) -> io::Result<(fs::Metadata, Option<SegmentHeader>)> {
+    Ok((fs::metadata(path)?, header_of(path)?))
+}
+
+fn if_there<T>(looked: io::Result<T>) -> io::Result<Option<T>> {
+    match looked {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        looked => looked.map(Some),
+    }
 }
 
 /// The cluster of the data directory that `path`, as `pg_wal/RECOVERYXLOG`, is below; by its control file.

@@ -128,8 +128,8 @@ impl Tool {
         }
     }
 
-    /// What is measured; `None` where it can not do it. Where several are given, what lies between them is
-    /// [`Tool::between`].
+    /// What is measured; `None` where it can not do it. What is restored is on the disk at the end, as ccb sees to by
+    /// itself. Where several are given, what lies between them is [`Tool::between`].
     pub fn scripts(self, operation: Operation) -> Option<Vec<&'static str>> {
         let script = match (self, operation) {
             (Self::Ccb, Operation::Restore) => "exec \"$CCB\" restore \"$PLAN\" data --to \"$TO\"",
@@ -141,20 +141,24 @@ impl Tool {
                 return Some(vec![apply, prune, prune]);
             }
             (Self::Ccb, _) => "exec \"$CCB\" backup \"$PLAN\" data --method incremental",
-            (Self::Restic, Operation::Restore) => "exec restic restore latest --target \"$TO\"",
+            (Self::Restic, Operation::Restore) => {
+                "restic restore latest --target \"$TO\" && sync -f \"$TO\""
+            }
             (Self::Restic, Operation::Check) => "exec restic check --read-data",
             (Self::Restic, Operation::Prune) => {
                 "exec restic forget --keep-last 1 --prune --group-by ''"
             }
             (Self::Restic, _) => "cd \"$SRC\" && exec restic backup .",
-            (Self::Rustic, Operation::Restore) => "exec rustic restore latest \"$TO\"",
+            (Self::Rustic, Operation::Restore) => {
+                "rustic restore latest \"$TO\" && sync -f \"$TO\""
+            }
             (Self::Rustic, Operation::Check) => "exec rustic check --read-data",
             (Self::Rustic, Operation::Prune) => {
                 "rustic forget --keep-last 1 && exec rustic prune --instant-delete --keep-delete 0s --keep-pack 0s"
             }
             (Self::Rustic, _) => "cd \"$SRC\" && exec rustic backup .",
             (Self::Borg, Operation::Restore) => {
-                "mkdir -p \"$TO\" && cd \"$TO\" && exec borg extract \"::$(borg list --last 1 --format '{archive}')\""
+                "mkdir -p \"$TO\" && cd \"$TO\" && borg extract \"::$(borg list --last 1 --format '{archive}')\" && sync -f \"$TO\""
             }
             (Self::Borg, Operation::Check) => "exec borg check --verify-data",
             (Self::Borg, Operation::Prune) => "borg prune --keep-last 1 && exec borg compact",
@@ -162,7 +166,7 @@ impl Tool {
                 "cd \"$SRC\" && exec borg create -C auto,zstd,1 --files-cache ctime,size,inode \"::{now:%s.%f}\" ."
             }
             (Self::Bupstash, Operation::Restore) => {
-                "mkdir -p \"$TO\"; exec bupstash restore --into \"$TO\" \"id=$(bupstash list --format=jsonl1 | tail -n 1 | sed 's/.*\"id\":\"\\([0-9a-f]*\\)\".*/\\1/')\""
+                "mkdir -p \"$TO\"; bupstash restore --into \"$TO\" \"id=$(bupstash list --format=jsonl1 | tail -n 1 | sed 's/.*\"id\":\"\\([0-9a-f]*\\)\".*/\\1/')\" && sync -f \"$TO\""
             }
             // It has no check of every byte but a restore.
             (Self::Bupstash, Operation::Check) => return None,
@@ -175,7 +179,7 @@ impl Tool {
                 "set -o pipefail; tar -C \"$SRC\" -c . | zstd -q -1 -T0 | openssl enc -aes-256-ctr -pbkdf2 -pass env:PASSWORD -out \"$REPO/a\" && sync \"$REPO/a\""
             }
             (Self::Pipe, Operation::Restore) => {
-                "set -o pipefail; mkdir -p \"$TO\"; openssl enc -d -aes-256-ctr -pbkdf2 -pass env:PASSWORD -in \"$REPO/a\" | zstd -q -d | tar -C \"$TO\" -x"
+                "set -o pipefail; mkdir -p \"$TO\"; openssl enc -d -aes-256-ctr -pbkdf2 -pass env:PASSWORD -in \"$REPO/a\" | zstd -q -d | tar -C \"$TO\" -x && sync -f \"$TO\""
             }
             (Self::Pipe, _) => return None,
         };

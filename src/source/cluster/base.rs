@@ -5,6 +5,7 @@
 use crate::model::tree::{Body, Content, Found, Node, NodeKind, Problem};
 use crate::model::wal::{Archiver, BaseFacts, Lsn};
 use crate::source::cluster::server::{self, Server};
+use crate::source::cluster::stall::Stall;
 use crate::source::cluster::tar::{Member, MemberKind, Tar};
 use crate::source::postgres::connection::Connection;
 use crate::source::postgres::programs;
@@ -16,12 +17,15 @@ use std::io::{self, Read};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The backup's label is a few lines.
 const LABEL_MAX_BYTES: usize = 64 << 10;
 /// So much of the manifest's end is looked at.
 const TAIL_LEN_BYTES: usize = 4 << 10;
+/// A server that sends and archives nothing is waited for so many times as long as its patience: ten minutes of
+/// half a minute each.
+const STALL_PATIENCES: u32 = 20;
 
 /// What is asked for.
 pub struct Request {
@@ -33,8 +37,8 @@ pub struct Request {
     pub is_fast: bool,
     /// Whether WAL is found in a directory, whatever the server's own archiving does.
     pub has_archive: bool,
-    /// A server that sends nothing for so long, and whose archiving fails, is waited for no longer: it would
-    /// wait for ever.
+    /// A server that sends nothing for so long is asked why. One whose archiving fails again and again is waited
+    /// for no longer, nor is one that does not go on at all: it would wait for ever.
     pub patience: Duration,
 }
 
@@ -73,11 +77,20 @@ pub fn start(request: Request, server: Server) -> Result<Capture, SourceError> {
 #[derive(Default)]
 struct State {
     bytes: u64,
+    /// Whether more is waited for just now: else it is not the server that keeps everybody waiting.
+    is_awaited: bool,
     label: Vec<u8>,
     control: Vec<u8>,
     manifest_tail: Vec<u8>,
     /// Why the program was ended.
     gave_up: Option<String>,
+}
+
+impl State {
+    /// What had come before that which is waited for just now.
+    fn bytes_before(&self) -> Option<u64> {
+        self.is_awaited.then_some(self.bytes)
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -92,8 +105,10 @@ struct Counted {
 
 impl Read for Counted {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        lock(&self.state).is_awaited = true;
         let read = self.stream.read(buffer);
         let mut state = lock(&self.state);
+        state.is_awaited = false;
         match (read, state.gave_up.clone()) {
             (Err(_), Some(why)) => Err(io::Error::other(why)),
             (read, _) => {
@@ -288,7 +303,7 @@ fn last_lsn(tail: &str) -> Option<Lsn> {
 }
 
 /// Looks after a backup that does not go on. The server waits at its end until its WAL is archived; where
-/// archiving fails, that is for ever.
+/// archiving fails or does not happen, that is for ever.
 struct Watch {
     stop: Option<Sender<()>>,
 }
@@ -297,18 +312,30 @@ impl Watch {
     fn start(request: Request, killer: Killer, state: Arc<Mutex<State>>) -> Self {
         let (stop, stopped) = channel();
         thread::spawn(move || {
-            let mut before = 0;
+            let connection = &request.connection;
+            let limit = request.patience * STALL_PATIENCES;
+            let mut stall: Option<Stall> = None;
             while stopped.recv_timeout(request.patience) == Err(RecvTimeoutError::Timeout) {
-                let bytes = lock(&state).bytes;
-                if bytes == before
-                    && let Ok(server) = server::ask(&request.connection)
-                    && server.archiver.is_failing()
-                {
-                    lock(&state).gave_up = Some(archiving_fails(&server.archiver));
+                let before = lock(&state).bytes_before();
+                let same = stall.as_mut().filter(|stall| Some(stall.bytes) == before);
+                let Some(same) = same else {
+                    stall = before.map(|bytes| Stall::new(bytes, Instant::now()));
+                    continue;
+                };
+                let archiver = server::ask(connection).ok().map(|server| server.archiver);
+                let why = same.look(archiver.as_ref(), Instant::now(), limit);
+                let Some(why) = why.map(|why| why.words(&connection.title(), archiver.as_ref()))
+                else {
+                    continue;
+                };
+                let mut seen = lock(&state);
+                // It may have gone on while the server was asked.
+                if seen.bytes_before() == before {
+                    seen.gave_up = Some(why);
+                    drop(seen);
                     killer.kill();
                     return;
                 }
-                before = bytes;
             }
         });
         Self { stop: Some(stop) }

@@ -26,6 +26,8 @@ pub struct Server {
     pub superuser: Option<String>,
     /// Whether it archives its WAL: `on`, `off`, `always`.
     pub archive_mode: String,
+    /// Whether it has no way to archive: neither a command nor a library, as far as who asks may see.
+    pub archives_nowhere: bool,
     /// Whether it is a standby.
     pub in_recovery: bool,
     /// Tablespaces besides the two that every server has.
@@ -44,6 +46,9 @@ const QUESTION: &str = "SELECT json_build_object(
   'checksums', current_setting('data_checksums') = 'on',
   'superuser', (SELECT rolname FROM pg_roles WHERE oid = 10),
   'archive_mode', current_setting('archive_mode'),
+  'archives_nowhere', (SELECT count(*) FROM pg_settings
+      WHERE name IN ('archive_command', 'archive_library') AND setting = '')
+      = CASE WHEN current_setting('server_version_num')::int >= 150000 THEN 2 ELSE 1 END,
   'in_recovery', pg_is_in_recovery(),
   'tablespaces', (SELECT coalesce(json_agg(spcname ORDER BY spcname), '[]'::json) FROM pg_tablespace
       WHERE spcname NOT IN ('pg_default', 'pg_global')),
@@ -83,6 +88,24 @@ impl Server {
             return refused(
                 "the server archives no WAL (archive_mode is off), and without it a base backup restores nothing: set archive_mode = on and archive_command = 'ccb wal push PLANFILE COMPONENT %p', then restart it".to_owned(),
             );
+        }
+        // A standby leaves the archiving to its primary, unless it does so itself, always.
+        let archives = match self.archive_mode.as_str() {
+            "always" => true,
+            "on" => !self.in_recovery,
+            _ => false,
+        };
+        if archives && self.archives_nowhere {
+            let way_out = match has_archive {
+                true => {
+                    "to what copies WAL into archive-dir, or to '/bin/true' where pg_receivewal does"
+                }
+                false => "= 'ccb wal push PLANFILE COMPONENT %p'",
+            };
+            return refused(format!(
+                "the server archives no WAL (archive_mode is {}, and archive_command is empty), and a base backup would wait for it for ever: set archive_command {way_out}, then reload it",
+                self.archive_mode
+            ));
         }
         Ok(())
     }

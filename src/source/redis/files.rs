@@ -3,6 +3,7 @@
 
 use crate::source::program::{Program, ProgramStream};
 use crate::source::redis::error::RedisError;
+use crate::source::redis::server::ANSWER_LIMIT;
 use crate::source::redis::stop::Stop;
 use std::fmt::Write;
 use std::fs::File;
@@ -31,7 +32,7 @@ pub(crate) fn open(
     let cat = Program::new("cat").via(via).arg("--").arg(path);
     let (stream, killer) = cat.stream().map_err(RedisError::Cli)?;
     stop.on_give_up(move || killer.kill());
-    Ok(Box::new(stream))
+    Ok(Box::new(stream.silent_at_most(ANSWER_LIMIT)))
 }
 
 /// The text of a small file; `None` when there is none.
@@ -259,7 +260,7 @@ fn open_far(
         .arg(manifest.unwrap_or("/dev/null"));
     let (stream, killer) = shell.stream().map_err(RedisError::Cli)?;
     stop.on_give_up(move || killer.kill());
-    let mut stream = BufReader::new(stream);
+    let mut stream = BufReader::new(stream.silent_at_most(ANSWER_LIMIT));
     let mut lens = Vec::new();
     for _ in names {
         let line = line(&mut stream).map_err(far)?;

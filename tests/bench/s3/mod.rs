@@ -49,7 +49,7 @@ const PROGRAMS: [Program; 4] = [
         scripts: [
             "cd \"$SRC\" && exec restic backup .",
             "cd \"$SRC\" && exec restic backup .",
-            "exec restic restore latest --target \"$TO\"",
+            "restic restore latest --target \"$TO\" && sync -f \"$TO\"",
             "export RESTIC_FROM_REPOSITORY=\"$RESTIC_REPOSITORY\" RESTIC_FROM_PASSWORD=\"$PASSWORD\" RESTIC_REPOSITORY=\"$COPY\"; restic init --copy-chunker-params && exec restic copy",
         ],
     },
@@ -59,7 +59,7 @@ const PROGRAMS: [Program; 4] = [
         scripts: [
             "cd \"$SRC\" && exec rustic backup .",
             "cd \"$SRC\" && exec rustic backup .",
-            "exec rustic restore latest \"$TO\"",
+            "rustic restore latest \"$TO\" && sync -f \"$TO\"",
             "exec rustic copy --init --target copy",
         ],
     },

@@ -126,6 +126,27 @@ fn a_server_whose_base_would_restore_nothing_is_refused() {
 }
 
 #[test]
+fn a_server_that_is_to_archive_and_has_no_command_is_refused() {
+    let cluster = Cluster::with(&Options {
+        initdb: &[],
+        settings: &["archive_mode = on"],
+        listen: None,
+    });
+    let said = refused(start(&cluster, SUPERUSER, false));
+    assert!(
+        said.contains("archive_command is empty") && said.contains("ccb wal push"),
+        "{said}"
+    );
+    // What copies its WAL in another way does not end the wait.
+    let said = refused(start(&cluster, SUPERUSER, true));
+    assert!(said.contains("pg_receivewal"), "{said}");
+    // It is nobody's secret.
+    cluster.sql("postgres", "CREATE ROLE backup LOGIN REPLICATION");
+    let said = refused(start(&cluster, "backup", false));
+    assert!(said.contains("archive_command is empty"), "{said}");
+}
+
+#[test]
 fn a_role_without_the_right_and_a_server_with_tablespaces_are_refused() {
     let cluster = archiving(&[]);
     cluster.sql("postgres", "CREATE ROLE plain LOGIN");
@@ -179,6 +200,49 @@ fn a_server_that_can_not_archive_is_not_waited_for_for_ever() {
     // What was given up is gone: no backup runs at the server any more.
     let running = "SELECT count(*) FROM pg_stat_progress_basebackup";
     wait_for(|| cluster.sql("postgres", running) == "0");
+}
+
+#[test]
+fn a_server_whose_archiving_hangs_is_not_waited_for_for_ever() {
+    let command = "archive_command = 'while test -e ../hangs; do sleep 0.1; done'";
+    let cluster = Cluster::with(&Options {
+        initdb: &[],
+        settings: &["archive_mode = on", command],
+        listen: None,
+    });
+    let hangs = cluster.data().join("../hangs");
+    fs::write(&hangs, "").unwrap();
+    let said = read(start(&cluster, SUPERUSER, false).unwrap()).unwrap_err();
+    assert!(
+        said.contains("has sent nothing and archived no WAL for")
+            && said.contains("see whether archive_command hangs"),
+        "{said}"
+    );
+    fs::remove_file(&hangs).unwrap();
+    read(start(&cluster, SUPERUSER, false).unwrap()).unwrap();
+}
+
+#[test]
+fn a_backup_that_is_not_read_for_a_while_is_not_taken_for_one_that_does_not_go_on() {
+    let cluster = Cluster::with(&Options {
+        initdb: &[],
+        settings: &[
+            "archive_mode = on",
+            "archive_command = 'test ! -e ../broken'",
+        ],
+        listen: None,
+    });
+    let broken = cluster.data().join("../broken");
+    fs::write(&broken, "").unwrap();
+    cluster.sql("postgres", "CREATE TABLE t (n int)");
+    cluster.sql("postgres", "SELECT pg_switch_wal()");
+    let has_failed = "SELECT failed_count > 0 FROM pg_stat_archiver";
+    wait_for(|| cluster.sql("postgres", has_failed) == "t");
+    let capture = start(&cluster, SUPERUSER, false).unwrap();
+    // Several looks; what comes is not stored yet, and that is not the server's fault.
+    std::thread::sleep(Duration::from_secs(2));
+    fs::remove_file(&broken).unwrap();
+    read(capture).unwrap();
 }
 
 #[test]

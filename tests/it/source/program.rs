@@ -103,3 +103,25 @@ fn a_program_that_is_not_there_is_named() {
         "start `no-such-program`: it is not installed here, or not on PATH"
     );
 }
+
+#[test]
+fn one_that_falls_silent_is_ended_and_one_that_is_slow_is_not() {
+    let limit = Duration::from_secs(3);
+    let slow = sh("for i in 1 2 3 4 5; do sleep 0.8; echo $i; done");
+    let (stream, _killer) = slow.stream().unwrap();
+    let mut printed = String::new();
+    stream
+        .silent_at_most(limit)
+        .read_to_string(&mut printed)
+        .expect("it ends well");
+    assert_eq!(printed, "1\n2\n3\n4\n5\n");
+    let (stream, _killer) = sh("echo begin; exec sleep 600").stream().unwrap();
+    let mut printed = String::new();
+    let error = stream
+        .silent_at_most(limit)
+        .read_to_string(&mut printed)
+        .expect_err("it is ended");
+    assert_eq!(printed, "begin\n");
+    let words = error.to_string();
+    assert!(words.contains("nothing came from it for 3 s"), "{words}");
+}

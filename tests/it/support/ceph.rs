@@ -81,7 +81,7 @@ impl Ceph {
             let _ = tell.send(is_ready);
         });
         if told.recv_timeout(PATIENCE) != Ok(true) {
-            let _ = cluster.kill();
+            let _ = cluster.kill().and_then(|()| cluster.wait());
             return Err(fs::read_to_string(folder.join("said")).unwrap_or_default());
         }
         // From here on the cluster removes it.

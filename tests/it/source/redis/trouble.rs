@@ -189,9 +189,13 @@ fn a_server_that_is_killed_while_it_saves_or_streams_leaves_no_snapshot() {
 #[test]
 fn a_replica_without_its_master_is_refused() {
     let server = Server::start(&[("replicaof", "127.0.0.1 1")]);
-    let error = snapshot(with_files(&server)).expect_err("it may be old");
+    let hurried = || Request {
+        patience: Duration::from_secs(1),
+        ..with_files(&server)
+    };
+    let error = snapshot(hurried()).expect_err("it may be old");
     assert!(error.contains("has lost its master"), "{error}");
-    let error = append_only(with_files(&server)).expect_err("it may be old");
+    let error = append_only(hurried()).expect_err("it may be old");
     assert!(error.contains("has lost its master"), "{error}");
 }
 
