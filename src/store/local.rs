@@ -42,8 +42,8 @@ struct Directory {
     location: String,
     cleaned: Once,
     durable: durable::Folders,
-    /// Device and number of the root, once it was there.
-    identity: OnceLock<(u64, u64)>,
+    /// The device of the root, once it was there.
+    device: OnceLock<u64>,
 }
 
 impl Local {
@@ -55,7 +55,7 @@ impl Local {
             root,
             cleaned: Once::new(),
             durable: durable::Folders::default(),
-            identity: OnceLock::new(),
+            device: OnceLock::new(),
         }))
     }
 
@@ -134,33 +134,33 @@ impl Backend for Local {
 }
 
 impl Directory {
-    /// Fails when another directory has the root's name than at first: what was mounted there is gone, and what is
-    /// below is no store, neither an empty one nor one to write to.
+    /// Fails when what is mounted at the root, or above it, is there no more: what is below is no store, neither an
+    /// empty one nor one to write to. One that was unmounted and mounted again is the same; inodes are not compared,
+    /// for not every file system keeps their numbers.
     fn is_same(&self) -> Result<(), StoreError> {
         let now = match fs::metadata(&self.root) {
-            Ok(meta) => Some((meta.dev(), meta.ino())),
+            Ok(meta) => Some(meta.dev()),
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
             // Who does the work meets it too, and says at what.
             Err(_) => return Ok(()),
         };
         let before = match now {
-            Some(now) => Some(*self.identity.get_or_init(|| now)),
-            None => self.identity.get().copied(),
+            Some(now) => Some(*self.device.get_or_init(|| now)),
+            None => self.device.get().copied(),
         };
-        match before == now {
-            true => Ok(()),
-            false => {
-                let gone = StoreError::new(
-                    Doing::Probe,
-                    "the directory",
-                    &self.location,
-                    Kind::Unreachable,
-                );
-                Err(gone.caused_by(io::Error::other(
-                    "another directory is there than at first; was what is mounted there unmounted?",
-                )))
-            }
+        // Every store that was written to has this folder.
+        if before == now || now.is_some() && self.root.join(TMP).exists() {
+            return Ok(());
         }
+        let gone = StoreError::new(
+            Doing::Probe,
+            "the directory",
+            &self.location,
+            Kind::Unreachable,
+        );
+        Err(gone.caused_by(io::Error::other(
+            "another directory is there than at first; was what is mounted there unmounted?",
+        )))
     }
 
     fn path(&self, key: &Key) -> PathBuf {

@@ -55,18 +55,26 @@ async fn a_put_leaves_no_temporary_file() {
 }
 
 #[tokio::test]
-async fn another_directory_in_the_place_of_the_store_is_no_store() {
+async fn what_is_below_a_mount_point_is_no_store() {
     let folder = tempfile::tempdir().unwrap();
+    let below = tempfile::tempdir_in("/dev/shm").unwrap();
     let root = folder.path().join("mounted");
+    // A link stands for the mount: it leads to one file system or to another.
+    let mount = |to: &std::path::Path| {
+        let _ = fs::remove_file(&root);
+        std::os::unix::fs::symlink(to, &root).unwrap();
+    };
+    let there = folder.path().join("there");
+    fs::create_dir(&there).unwrap();
+    mount(&there);
     let store = Local::new(&root);
     assert_eq!(store.list("").await.unwrap().objects.len(), 0);
     store.put(&key("a"), Bytes::new(), Put::New).await.unwrap();
     store.put(&key("b"), Bytes::new(), Put::New).await.unwrap();
-    // As after an unmount: what was below the mount point is there, or nothing is.
-    fs::rename(&root, folder.path().join("away")).unwrap();
-    for is_there in [false, true] {
-        if is_there {
-            fs::create_dir(&root).unwrap();
+    for gone in [false, true] {
+        match gone {
+            false => mount(below.path()),
+            true => fs::remove_file(&root).unwrap(),
         }
         let put = store.put(&key("c"), Bytes::new(), Put::New).await;
         for error in [put.unwrap_err(), store.list("").await.unwrap_err()] {
@@ -76,12 +84,18 @@ async fn another_directory_in_the_place_of_the_store_is_no_store() {
         }
         assert!(store.get(&key("a"), None).await.is_err());
         assert!(store.delete(&key("a")).await.is_err());
-        let below = fs::read_dir(&root).map(Iterator::count).unwrap_or(0);
-        assert_eq!(below, 0, "nothing is written there");
+        assert!(!root.exists() || !gone, "it is not made anew");
+        let written = fs::read_dir(below.path()).unwrap().count();
+        assert_eq!(written, 0, "nothing is written there");
     }
-    fs::remove_dir(&root).unwrap();
-    fs::rename(folder.path().join("away"), &root).unwrap();
+    mount(&there);
     assert_eq!(store.list("").await.unwrap().objects.len(), 2, "it is back");
+    // A network file system that is mounted again may have another number.
+    fs::create_dir(below.path().join(".tmp")).unwrap();
+    fs::write(below.path().join("a"), "").unwrap();
+    mount(below.path());
+    assert_eq!(store.list("").await.unwrap().objects.len(), 1);
+    store.put(&key("c"), Bytes::new(), Put::New).await.unwrap();
 }
 
 /// Runs `work` with a file system of the given mount options on a folder of its own. User and mount
