@@ -25,7 +25,8 @@ use std::path::{Path, PathBuf};
 struct Seen<I> {
     at: Timestamp,
     /// Fingerprint of the inventory.
-    of: Digest,
+    #[serde(default)]
+    of: Option<Digest>,
     inventory: I,
 }
 
@@ -122,8 +123,8 @@ fn read(file: &str, strategy: &Strategy) -> Option<Seen<Inventory>> {
 }
 
 impl Moment {
-    fn is_of(&self, len_bytes: u64, fingerprint: Digest) -> bool {
-        (self.len_bytes, self.of) == (len_bytes, fingerprint)
+    fn is_of(&self, len_bytes: u64, fingerprint: Option<Digest>) -> bool {
+        (self.len_bytes, Some(self.of)) == (len_bytes, fingerprint)
     }
 }
 
@@ -133,11 +134,14 @@ fn moment(beside: &Path) -> Option<Moment> {
 
 fn write(path: &Path, at: Timestamp, inventory: &Inventory) -> io::Result<()> {
     let of = seen_digest(inventory);
-    let is_known = |len| moment(path).is_some_and(|it| it.is_of(len, of));
+    let is_known = |len| moment(path).is_some_and(|it| it.is_of(len, Some(of)));
     let len_bytes = match fs::metadata(path) {
         // A file that was cut has another length.
         Ok(facts) if is_known(facts.len()) => facts.len(),
-        _ => replace(path, &Seen { at, of, inventory })?,
+        _ => {
+            let of = Some(of);
+            replace(path, &Seen { at, of, inventory })?
+        }
     };
     let times = inventory.destinations.iter();
     let times =

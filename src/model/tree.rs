@@ -274,6 +274,12 @@ pub trait ReadBody: Read + Send {
     /// After the last byte: whether the file is another one than the walk saw, or size or modification
     /// time moved. The bytes that were read are what there was; their count is the size to record.
     fn changed_while_reading(&self) -> io::Result<bool>;
+
+    /// Where it holds data by now, as ranges of offset and length in order; `None` when it has no hole, or nobody
+    /// knows. One that is a single hole has no range.
+    fn data_now(&self) -> Option<Vec<(u64, u64)>> {
+        None
+    }
 }
 
 #[cfg(test)]

@@ -138,7 +138,8 @@ impl Directory {
     /// empty one nor one to write to. One that was unmounted and mounted again is the same; inodes are not compared,
     /// for not every file system keeps their numbers.
     fn is_same(&self) -> Result<(), StoreError> {
-        let now = match fs::metadata(&self.root) {
+        // With its dot, so that what is mounted only when it is used is mounted now.
+        let now = match fs::metadata(self.root.join(".")) {
             Ok(meta) => Some(meta.dev()),
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
             // Who does the work meets it too, and says at what.

@@ -139,8 +139,8 @@ impl Reading {
         });
         match read {
             Ok((len, content)) => {
-                let is_steady = self.note_change(path, &*body);
-                set_len(node, len, is_steady);
+                let change = self.note_change(path, &*body);
+                set_len(node, len, &change);
                 if let NodeKind::File {
                     content: of_node, ..
                 } = &mut node.kind
@@ -222,8 +222,8 @@ impl Reading {
         let from = (&mut body as &mut dyn io::Read, self.version(&path));
         let outcome = match self.cutter.cut_stream(&self.writer, from, seen) {
             Ok(cut) => {
-                let is_steady = self.note_change(&path, &*body);
-                set_len(&mut node, cut.len, is_steady);
+                let change = self.note_change(&path, &*body);
+                set_len(&mut node, cut.len, &change);
                 self.progress.advance(1, 0);
                 Outcome::Cut(cut)
             }
@@ -269,7 +269,7 @@ impl Reading {
             CutError::Repository(error) => error,
             CutError::Source(cause) => broken(cause),
         })?;
-        set_len(&mut node, cut.len, true);
+        set_len(&mut node, cut.len, &Change::None);
         self.progress.advance(1, 0);
         Ok(Entry {
             path,
@@ -294,12 +294,10 @@ impl Reading {
         }
     }
 
-    /// What was read stays: it is the best there is. But nobody may take it for a steady state. Whether it is one.
-    fn note_change(&self, path: &[u8], body: &dyn ReadBody) -> bool {
-        let changed = body.changed_while_reading();
-        let is_steady = matches!(changed, Ok(false));
-        match changed {
-            Ok(false) => {}
+    /// What was read stays: it is the best there is. But nobody may take it for a steady state.
+    fn note_change(&self, path: &[u8], body: &dyn ReadBody) -> Change {
+        match body.changed_while_reading() {
+            Ok(false) => return Change::None,
             Ok(true) => {
                 let cause =
                     io::Error::other("it changed meanwhile; the backup holds what was read");
@@ -307,7 +305,7 @@ impl Reading {
             }
             Err(cause) => self.left_out(path, "look again at", cause),
         }
-        is_steady
+        Change::DataNow(body.data_now())
     }
 
     fn left_out(&self, path: &[u8], doing: &'static str, cause: io::Error) {
@@ -324,13 +322,70 @@ impl Reading {
     }
 }
 
-/// Records how much was read. Holes are not known of a file that has another length now, nor of one that was written
-/// to since they were looked for: what was read where one was must not come back as zeros.
-fn set_len(node: &mut Node, len: u64, is_steady: bool) {
-    if let NodeKind::File { size, extents, .. } = &mut node.kind
-        && (*size != len || !is_steady)
-    {
-        *size = len;
-        extents.clear();
+/// What became of a file while it was read.
+enum Change {
+    None,
+    /// It changed, and this is where it holds data by now: see [`ReadBody::data_now`].
+    DataNow(Option<Vec<(u64, u64)>>),
+}
+
+/// Records how much was read. Holes of a file that has another length now are not known. In one that was written to
+/// since its holes were looked for, a hole is what was one before and after: what was read where one was filled must
+/// not come back as zeros.
+fn set_len(node: &mut Node, len: u64, change: &Change) {
+    let NodeKind::File { size, extents, .. } = &mut node.kind else {
+        return;
+    };
+    match change {
+        _ if *size != len => {
+            *size = len;
+            extents.clear();
+        }
+        Change::None => {}
+        Change::DataNow(Some(now)) if !extents.is_empty() => *extents = either(extents, now),
+        Change::DataNow(_) => extents.clear(),
+    }
+}
+
+/// What is in one of two lists of ranges, as a list of its own. One of no length stands for none at all.
+fn either(one: &[(u64, u64)], other: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let mut all: Vec<(u64, u64)> = [one, other].concat();
+    all.retain(|(_, len)| *len > 0);
+    all.sort_unstable();
+    let mut merged: Vec<(u64, u64)> = Vec::new();
+    for (start, len) in all {
+        match merged.last_mut() {
+            Some((before, before_len)) if start <= *before + *before_len => {
+                *before_len = (*before_len).max(start + len - *before);
+            }
+            _ => merged.push((start, len)),
+        }
+    }
+    if merged.is_empty() {
+        merged.push((0, 0));
+    }
+    merged
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::repository::writer::files::either;
+
+    #[test]
+    fn a_hole_is_what_was_one_before_and_after() {
+        for (one, other, both) in [
+            (&[(0, 0)][..], &[][..], &[(0, 0)][..]),
+            (&[(0, 0)], &[(8, 4)], &[(8, 4)]),
+            (
+                &[(0, 4), (20, 4)],
+                &[(2, 4), (40, 1)],
+                &[(0, 6), (20, 4), (40, 1)],
+            ),
+            (&[(0, 4)], &[(4, 4)], &[(0, 8)]),
+            (&[(0, 20)], &[(4, 4)], &[(0, 20)]),
+        ] {
+            assert_eq!(either(one, other), both);
+            assert_eq!(either(other, one), both);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Opens and reads one file of the walk: exactly what is there, and whether it stayed the same.
 
 use crate::model::tree::{OpenBody, ReadBody};
+use crate::source::files::attributes::data_ranges;
 use crate::source::files::beneath::{Links, open_beneath};
 use crate::source::files::parents::Parent;
 use crate::source::files::scan::Noted;
@@ -34,7 +35,11 @@ impl FileToRead {
         };
         let name = self.path.rsplit(|byte| *byte == b'/').next();
         let name = OsStr::from_bytes(name.unwrap_or(&self.path));
-        openat(parent.fd(), name, flags | OFlags::NOFOLLOW, Mode::empty())
+        match openat(parent.fd(), name, flags | OFlags::NOFOLLOW, Mode::empty()) {
+            // A directory that another client of a network file system removed: its path tells.
+            Err(Errno::STALE) => open_beneath(&*self.root, &self.path, flags, self.links),
+            opened => opened,
+        }
     }
 }
 
@@ -93,6 +98,10 @@ impl Read for OpenFile {
 }
 
 impl ReadBody for OpenFile {
+    fn data_now(&self) -> Option<Vec<(u64, u64)>> {
+        data_ranges(&self.file, self.seen.size).ok().flatten()
+    }
+
     fn changed_while_reading(&self) -> io::Result<bool> {
         let now = Stat::from(rustix::fs::fstat(&self.file)?);
         let same = now.identity() == self.seen.identity()

@@ -307,11 +307,12 @@ fn script(count: usize) -> String {
     for (number, argument) in numbers() {
         let _ = write!(script, " {number}<\"${argument}\"");
     }
-    // Of what is open: what has the name by now may be another file.
+    // Of what is open: what has the name by now may be another file. `wc` of some systems reads all of it.
     for (number, _) in numbers() {
+        let open = format!("/proc/self/fd/{number}");
         let _ = write!(
             script,
-            " && n{number}=$(wc -c </proc/self/fd/{number}) && echo \"$n{number}\""
+            " && n{number}=$(stat -L -c %s {open} 2>/dev/null || wc -c <{open}) && echo \"$n{number}\""
         );
     }
     let _ = write!(script, " && cat \"${{{}}}\" && echo .", count + 2);

@@ -61,6 +61,7 @@ pub(crate) struct Settings<'a> {
 
 /// A running server. Ended when dropped.
 pub(crate) struct Throwaway {
+    /// The shell that keeps it.
     child: Child,
     target: Target,
     log: PathBuf,
@@ -142,15 +143,27 @@ impl Throwaway {
 
 impl Drop for Throwaway {
     fn drop(&mut self) {
-        // It has nothing to save.
-        let _ = self.child.kill();
+        // Its input ends with this.
         let _ = self.child.wait();
     }
 }
 
+/// Ends the server when its input ends, as it does also when ccb is killed: it has nothing to save.
+const KEEPER: &str = r#"
+exec 3<&0
+"$@" 0</dev/null 3<&- &
+server=$!
+(read -r _ <&3; kill -KILL "$server" 2>/dev/null) &
+wait "$server"
+ended=$?
+kill $! 2>/dev/null
+exit $ended
+"#;
+
 fn spawn(settings: &Settings<'_>, version: &str) -> io::Result<Child> {
     let log = File::create(settings.directory.join(LOG))?;
-    let mut command = Command::new(PROGRAM);
+    let mut command = Command::new("sh");
+    command.args(["-c", KEEPER, "sh", PROGRAM]);
     let mut set = |name: &str, values: &[&str]| {
         command.arg(format!("--{name}")).args(values);
     };
@@ -179,7 +192,7 @@ fn spawn(settings: &Settings<'_>, version: &str) -> io::Result<Child> {
         set(name, &[value]);
     }
     command
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(log.try_clone()?)
         .stderr(log)
         .spawn()

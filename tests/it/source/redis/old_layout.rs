@@ -143,12 +143,12 @@ fn a_file_that_a_rewrite_replaces_while_it_is_opened_on_the_far_side_is_whole_al
     fs::write(at("rewritten"), b"*1\r\n$4\r\nPING\r\n").expect("written");
     fs::create_dir(at("bin")).expect("made");
     let script = format!(
-        "#!/bin/sh\nmv -f {} {} 2>/dev/null\nexec /usr/bin/wc \"$@\"\n",
+        "#!/bin/sh\nmv -f {} {} 2>/dev/null\nexec /usr/bin/stat \"$@\"\n",
         at("rewritten").display(),
         old.file().display()
     );
-    fs::write(at("bin/wc"), script).expect("written");
-    fs::set_permissions(at("bin/wc"), fs::Permissions::from_mode(0o755)).expect("set");
+    fs::write(at("bin/stat"), script).expect("written");
+    fs::set_permissions(at("bin/stat"), fs::Permissions::from_mode(0o755)).expect("set");
     let path = std::env::var("PATH").unwrap_or_default();
     let path = format!("PATH={}:{path}", at("bin").display());
     let request = Request {
