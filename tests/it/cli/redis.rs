@@ -3,6 +3,7 @@
 use crate::cli::{KEY, ccb, expect, outcome, under, well_before_the_hour};
 use crate::support::awaited;
 use crate::support::redis::{Server, certificates, fill, free_port};
+use crate::support::restored::wait_for;
 use ccb::source::processes;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -449,7 +450,8 @@ fn where_there_is_no_redis_server_the_backup_stands_and_its_restore_test_says_wh
 }
 
 #[test]
-fn a_run_that_is_killed_in_a_restore_test_leaves_a_server_that_the_next_run_ends() {
+fn a_run_that_is_killed_in_a_restore_test_takes_its_server_along_and_the_next_one_removes_the_rest()
+{
     let server = Server::start(&[]);
     fill(&server);
     let folder = given_for(&server, RDB);
@@ -505,10 +507,8 @@ fn a_run_that_is_killed_in_a_restore_test_leaves_a_server_that_the_next_run_ends
     };
     run.kill().expect("killed");
     run.wait().expect("it ended");
-    assert!(
-        server_of(&test).is_some(),
-        "the server outlives the run: there is something to clean up"
-    );
+    wait_for(|| server_of(&test).is_none());
+    assert!(test.exists(), "there is something to clean up");
 
     let output = ccb_with(at, &APPLY, ("CCB_USER", Path::new("ana")));
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
