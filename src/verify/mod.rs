@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod contents;
 pub mod encrypted;
 pub mod integrity;
+mod keeper;
 pub mod postgres;
 pub mod presence;
 pub mod redis;

@@ -7,6 +7,7 @@
 
 use crate::source::postgres::connection::Connection;
 use crate::source::postgres::programs;
+use crate::verify::keeper::kept;
 use crate::verify::postgres::user::{User, unprivileged};
 use crate::verify::temporary::TemporaryDirectory;
 use std::fs::{self, File};
@@ -25,18 +26,6 @@ const START_LIMIT: Duration = Duration::from_secs(120);
 const RECOVERY_LIMIT: Duration = Duration::from_secs(3600);
 /// Longest path of a socket that systems take.
 const SOCKET_PATH_MAX: usize = 100;
-/// Ends the server when the input is closed.
-const KEEPER: &str = r#"
-exec 3<&0
-"$@" 0</dev/null 3<&- &
-server=$!
-(read -r _ <&3; kill -QUIT "$server" 2>/dev/null) &
-wait "$server"
-ended=$?
-kill $! 2>/dev/null
-exit $ended
-"#;
-
 /// Fast, and not durable at all; reached by the socket only. Nothing is written that nobody will read:
 /// no WAL for standbys, no archive.
 const SETTINGS: &str = "\
@@ -264,15 +253,12 @@ impl Running {
         let copy = log
             .try_clone()
             .map_err(io_error("write the test server's log"))?;
-        let mut command = Command::new("sh");
+        let mut command = kept("QUIT", bin.join("postgres"));
         command
-            .args(["-c", KEEPER, "sh"])
-            .arg(bin.join("postgres"))
             .arg("-D")
             .arg(folder.join("data"))
             .args(arguments)
             .current_dir(folder)
-            .stdin(Stdio::piped())
             .stdout(log)
             .stderr(copy);
         clean(&mut command, user);

@@ -4,10 +4,11 @@
 
 use crate::source::program::{Program, ProgramError};
 use crate::source::redis::{Server, Target};
+use crate::verify::keeper::kept;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::thread;
 use std::time::Duration;
 
@@ -148,22 +149,10 @@ impl Drop for Throwaway {
     }
 }
 
-/// Ends the server when its input ends, as it does also when ccb is killed: it has nothing to save.
-const KEEPER: &str = r#"
-exec 3<&0
-"$@" 0</dev/null 3<&- &
-server=$!
-(read -r _ <&3; kill -KILL "$server" 2>/dev/null) &
-wait "$server"
-ended=$?
-kill $! 2>/dev/null
-exit $ended
-"#;
-
 fn spawn(settings: &Settings<'_>, version: &str) -> io::Result<Child> {
     let log = File::create(settings.directory.join(LOG))?;
-    let mut command = Command::new("sh");
-    command.args(["-c", KEEPER, "sh", PROGRAM]);
+    // It has nothing to save.
+    let mut command = kept("KILL", PROGRAM);
     let mut set = |name: &str, values: &[&str]| {
         command.arg(format!("--{name}")).args(values);
     };
@@ -191,11 +180,7 @@ fn spawn(settings: &Settings<'_>, version: &str) -> io::Result<Child> {
     for (name, value) in &settings.more {
         set(name, &[value]);
     }
-    command
-        .stdin(Stdio::piped())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .spawn()
+    command.stdout(log.try_clone()?).stderr(log).spawn()
 }
 
 fn version() -> Result<String, ThrowawayError> {
