@@ -102,11 +102,12 @@ impl Cluster {
         });
         let data = folder.path().join("data");
         copy(&template(options.initdb), &data);
-        let mut settings = vec![
+        let mut settings = SETTINGS.map(str::to_owned).to_vec();
+        settings.extend([
             format!("unix_socket_directories = '{}'", folder.path().display()),
             format!("listen_addresses = '{}'", options.listen.unwrap_or("")),
             format!("port = {port}"),
-        ];
+        ]);
         settings.extend(options.settings.iter().map(|line| (*line).to_owned()));
         append(&data.join("postgresql.conf"), &settings);
         give_to_server_user(folder.path());
@@ -404,6 +405,17 @@ fn on_path(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).find(|folder| folder.join(program).exists())
 }
 
+/// What each cluster has. A vacuum or analyze of its own would change pages and write to the log at a time
+/// that depends on the load of the machine.
+const SETTINGS: [&str; 6] = [
+    "fsync = off",
+    "full_page_writes = off",
+    "shared_buffers = 16MB",
+    "max_connections = 40",
+    "log_line_prefix = '%m [%p] '",
+    "autovacuum = off",
+];
+
 /// A data directory to copy from, made once per build folder and set of arguments.
 fn template(initdb: &[&str]) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
@@ -436,15 +448,6 @@ fn template(initdb: &[&str]) -> PathBuf {
         let made = command.output().expect("initdb can be started");
         let said = String::from_utf8_lossy(&made.stderr);
         assert!(made.status.success(), "initdb: {said}");
-        let lines = [
-            "fsync = off",
-            "full_page_writes = off",
-            "shared_buffers = 16MB",
-        ]
-        .into_iter()
-        .chain(["max_connections = 40", "log_line_prefix = '%m [%p] '"])
-        .map(str::to_owned);
-        append(&data.join("postgresql.conf"), &lines.collect::<Vec<_>>());
         let half_made = folder.join(format!("{name}.half-made"));
         let _ = fs::remove_dir_all(&half_made);
         copy(&data, &half_made);
