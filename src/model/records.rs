@@ -63,7 +63,7 @@ pub struct Manifest {
     pub epoch: u16,
     /// What was read and stored.
     pub stats: Stats,
-    /// Facts about each directory directly below the root, for files.
+    /// Facts about each directory with files directly below the root, for files. Empty where those are more than 128.
     pub directories: BTreeMap<String, Subtotal>,
     /// What the source said of itself: server version, position, row counts.
     pub source: BTreeMap<String, Value>,

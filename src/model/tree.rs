@@ -209,12 +209,105 @@ pub struct Problem {
 
 /// Looks up what the parent backup held, so that unchanged files need not be read.
 pub trait Previous: Send {
-    /// The parent's node at `path` below the root. Calls come in the order of the walk: each directory
+    /// The parent's node at `path` below the root, for who knows paths and no directories. Calls come in the order of the walk: each directory
     /// before its entries, siblings sorted by name. A file is given away: the second time it is not there.
     fn find(&mut self, path: &[u8]) -> Option<Node>;
+    /// The tree of the parent's root.
+    fn root(&self) -> BlobId;
+    /// What the directory of this tree held; nothing when it can not be read.
+    fn open(&mut self, tree: &BlobId) -> Option<Box<dyn Entries>>;
     /// When the parent's own walk started, by this machine's clock, nanoseconds since the Unix epoch.
     /// What was touched at that time or later may have changed again unseen.
     fn started_ns(&self) -> i128;
+}
+
+/// What one directory of the parent backup held, in the order of names: those that were passed, then the next.
+pub trait Entries: Send {
+    /// What is recorded of the next entry; nothing at the end, or where what follows can not be read.
+    fn peek(&mut self) -> Option<Recorded<'_>>;
+    /// The next entry as a whole.
+    fn peek_node(&mut self) -> Option<Node>;
+    /// Whether all have been passed: never where one could not be read.
+    fn is_at_end(&mut self) -> bool;
+    /// Passes the next entry.
+    fn pass(&mut self);
+    /// All that were passed. What is passed from now on is forgotten.
+    fn take_passed(&mut self) -> Box<dyn Iterator<Item = Node> + Send>;
+}
+
+/// What is recorded of an entry, but for what it holds and its extended attributes. Fields as in [`Node`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Recorded<'a> {
+    pub name: &'a [u8],
+    pub what: RecordedKind,
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub user: Option<&'a str>,
+    pub group: Option<&'a str>,
+    pub mtime_ns: i128,
+    pub ctime_ns: i128,
+    pub inode: u64,
+    pub device: u64,
+    pub hard_link: Option<u64>,
+    /// Whether a later version of ccb recorded something that this one does not know.
+    pub has_unknown: bool,
+}
+
+/// What is recorded of what an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordedKind {
+    /// A regular file.
+    File {
+        /// Length in bytes.
+        size: u64,
+    },
+    /// A directory.
+    Directory {
+        /// The blob that lists its entries.
+        tree: BlobId,
+    },
+    /// Something else.
+    Other,
+}
+
+/// How much is in a directory and below, itself not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// Regular files, each name of a hard link counted.
+    pub files: u64,
+    /// Sum of their sizes.
+    pub bytes: u64,
+    /// Directories.
+    pub directories: u64,
+    /// Symbolic links.
+    pub symlinks: u64,
+    /// Devices, FIFOs and sockets.
+    pub specials: u64,
+}
+
+impl Totals {
+    /// Counts one more.
+    pub fn count(&mut self, kind: &NodeKind) {
+        match kind {
+            NodeKind::File { size, .. } => {
+                self.files += 1;
+                self.bytes += size;
+            }
+            NodeKind::Directory { .. } => self.directories += 1,
+            NodeKind::Symlink { .. } => self.symlinks += 1,
+            NodeKind::Special { .. } => self.specials += 1,
+        }
+    }
+    /// Counts what another directory holds too.
+    pub fn add(&mut self, other: &Self) {
+        self.files += other.files;
+        self.bytes += other.bytes;
+        self.directories += other.directories;
+        self.symlinks += other.symlinks;
+        self.specials += other.specials;
+    }
 }
 
 /// A path of any bytes as text for people: UTF-8 stays, control characters and other bytes are escaped.
@@ -242,6 +335,9 @@ pub enum Body {
     Nothing,
     /// Unchanged since the parent backup, which is pinned: its content, nothing is read.
     Unchanged(Content),
+    /// A directory in which nothing changed since the parent backup, which is pinned, with all that is below it: its
+    /// node names the tree, and nothing of it is found any more.
+    Whole(Totals),
     /// To be read. The repository opens it on the thread that reads it.
     Read(Box<dyn OpenBody>),
     /// What a server gives: bytes of unknown length, a dump or one of its files. Unlike with

@@ -7,6 +7,7 @@ pub(crate) mod compare;
 pub(crate) mod content;
 pub(crate) mod deltas;
 mod directory;
+mod entries;
 pub(crate) mod fetch;
 pub(crate) mod ladder;
 pub(crate) mod parent;

@@ -3,14 +3,18 @@
 //! source again, which also heals it.
 
 use crate::model::ids::BlobId;
-use crate::model::tree::{Node, NodeKind, Previous};
+use crate::model::tree::{Entries, Node, NodeKind, Previous};
 use crate::repository::pipeline::{self, Asker};
+use crate::repository::reader::entries::TreeBlobs;
 use crate::repository::{ListedBackup, Reader};
+use std::sync::Arc;
 
 /// Looks up the nodes of a backup, in the order of a walk.
 pub struct ParentTree {
     entries_of: Asker<BlobId, Option<Vec<Node>>>,
-    open: Vec<Level>,
+    blobs: TreeBlobs,
+    root: BlobId,
+    levels: Vec<Level>,
     started_ns: i128,
 }
 
@@ -30,6 +34,15 @@ impl Reader {
             let reader = reader.clone();
             async move { reader.entries(&tree).await.ok() }
         });
+        let reader = self.clone();
+        let blob_of = pipeline::asker(move |tree: BlobId| {
+            let reader = reader.clone();
+            async move { reader.tree_blob(&tree).await.ok() }
+        });
+        let blobs = TreeBlobs {
+            reader: self.clone(),
+            ask: Arc::new(blob_of),
+        };
         let manifest = &backup.manifest;
         let root = Level {
             path: Vec::new(),
@@ -38,7 +51,9 @@ impl Reader {
         };
         ParentTree {
             entries_of,
-            open: vec![root],
+            blobs,
+            root: manifest.root,
+            levels: vec![root],
             started_ns: manifest.started.as_nanosecond(),
         }
     }
@@ -49,6 +64,14 @@ impl Previous for ParentTree {
         let (parent, name) = split(path);
         self.descend(parent)?;
         self.take(name)
+    }
+
+    fn root(&self) -> BlobId {
+        self.root
+    }
+
+    fn open(&mut self, tree: &BlobId) -> Option<Box<dyn Entries>> {
+        Some(Box::new(self.blobs.entries(tree)?))
     }
 
     fn started_ns(&self) -> i128 {
@@ -66,14 +89,14 @@ impl ParentTree {
 
     /// Opens the directories down to `path`, from the deepest that is open already.
     fn descend(&mut self, path: &[u8]) -> Option<()> {
-        if self.open.last()?.path == path {
+        if self.levels.last()?.path == path {
             return Some(());
         }
         let is_above = |level: &Level| is_within(path, &level.path);
-        let depth = self.open.iter().rposition(is_above)?;
-        self.open.truncate(depth + 1);
-        while self.open.last()?.path.len() < path.len() {
-            let done = self.open.last()?.path.len();
+        let depth = self.levels.iter().rposition(is_above)?;
+        self.levels.truncate(depth + 1);
+        while self.levels.last()?.path.len() < path.len() {
+            let done = self.levels.last()?.path.len();
             let start = if done == 0 { 0 } else { done + 1 };
             let len = path[start..].iter().position(|byte| *byte == b'/');
             let end = len.map_or(path.len(), |len| start + len);
@@ -81,7 +104,7 @@ impl ParentTree {
             else {
                 return None;
             };
-            self.open.push(Level {
+            self.levels.push(Level {
                 path: path[..end].to_vec(),
                 tree,
                 entries: None,
@@ -133,7 +156,7 @@ impl ParentTree {
 
     /// All entries of the innermost open directory.
     fn entries(&mut self) -> Option<&mut [Node]> {
-        let level = self.open.last_mut()?;
+        let level = self.levels.last_mut()?;
         if level.entries.is_none() {
             let read = self.entries_of.ask(level.tree).flatten();
             level.entries = Some(read.unwrap_or_default());

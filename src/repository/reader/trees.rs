@@ -56,6 +56,11 @@ impl TreeCache {
 }
 
 impl Reader {
+    /// A tree blob or a list blob, if it was read lately.
+    pub(crate) fn kept_tree_blob(&self, id: &BlobId) -> Option<Arc<[u8]>> {
+        self.0.trees.get(id)
+    }
+
     /// A tree blob or a list blob.
     pub(crate) async fn tree_blob(&self, id: &BlobId) -> Result<Arc<[u8]>, RepositoryError> {
         if let Some(blob) = self.0.trees.get(id) {

@@ -4,7 +4,7 @@
 
 use crate::model::ids::{BlobId, Digest};
 use crate::model::tree::{
-    Body, Found, Node, NodeKind, OpenBody, OpenStream, Problem, ReadBody, printable,
+    Body, Found, Node, NodeKind, OpenBody, OpenStream, Problem, ReadBody, Totals, printable,
 };
 use crate::repository::RepositoryError;
 use crate::repository::format::chunk::Profile;
@@ -68,6 +68,8 @@ pub(crate) enum Outcome {
         /// Whether its bytes were read now.
         was_read: bool,
     },
+    /// A directory that is taken over with all that is in it.
+    Whole(Totals),
     /// Blobs of a long file that are still being stored.
     Cut(Cut),
     /// It is left out: it could not be read, or is not there any more.
@@ -104,7 +106,13 @@ impl Reading {
         } = found;
         let outcome = match body {
             Body::Nothing => Outcome::Complete { was_read: false },
-            Body::Unchanged(_) if !self.is_parent_pinned => return Err(RepositoryError::NotPinned),
+            Body::Unchanged(_) | Body::Whole(_) if !self.is_parent_pinned => {
+                return Err(RepositoryError::NotPinned);
+            }
+            Body::Whole(totals) => {
+                self.progress.advance(totals.files, totals.bytes);
+                Outcome::Whole(totals)
+            }
             Body::Unchanged(unchanged) => {
                 if let NodeKind::File { content, size, .. } = &mut node.kind {
                     *content = unchanged;

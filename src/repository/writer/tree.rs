@@ -3,7 +3,7 @@
 //! the walk has left it, so that only the directories on the way to the current one are in memory.
 
 use crate::model::ids::BlobId;
-use crate::model::tree::{Body, Found, Node, NodeKind, Problem, printable};
+use crate::model::tree::{Body, Found, Node, NodeKind, Problem, Totals, printable};
 use crate::repository::RepositoryError;
 use crate::repository::format::FormatError;
 use crate::repository::format::blob::BlobKind;
@@ -33,6 +33,9 @@ const BATCH_BYTES: u64 = 4 << 20;
 const BATCH_FILES: usize = 64;
 /// or so many nodes.
 const BATCH_NODES: usize = 512;
+/// With more directories than this below the root, what is in each is not counted: a manifest must stay small, for a
+/// plan looks at thousands of them.
+const SUBTOTALS_MAX: usize = 128;
 /// Batches between the walk and this thread.
 const QUEUE: usize = 32;
 
@@ -136,7 +139,7 @@ fn is_long(found: &Found) -> bool {
     match found.body {
         Body::Stream(_) => true,
         Body::Read(_) => len(&found.node) > SHORT_LEN_MAX_BYTES,
-        Body::Nothing | Body::Unchanged(_) => false,
+        Body::Nothing | Body::Unchanged(_) | Body::Whole(_) => false,
     }
 }
 
@@ -204,7 +207,8 @@ struct Assembly<'a> {
     writer: &'a BlobWriter,
     open: Vec<OpenDirectory>,
     stats: Stats,
-    directories: BTreeMap<String, Subtotal>,
+    /// Nothing when there are too many.
+    directories: Option<BTreeMap<String, Subtotal>>,
 }
 
 struct OpenDirectory {
@@ -225,7 +229,7 @@ fn assemble(
         writer: &reading.writer,
         open: Vec::new(),
         stats: Stats::default(),
-        directories: BTreeMap::new(),
+        directories: Some(BTreeMap::new()),
     };
     for batch in batches {
         let entries = match batch {
@@ -263,6 +267,7 @@ impl Assembly<'_> {
         } = entry;
         let was_read = match outcome {
             Outcome::Missing => return Ok(()),
+            Outcome::Whole(totals) => return self.add_whole(&path, node, &totals),
             Outcome::Complete { was_read } => was_read,
             Outcome::Cut(cut) => {
                 if let NodeKind::File { content, .. } = &mut node.kind {
@@ -340,7 +345,34 @@ impl Assembly<'_> {
             root = Some(id);
         }
         let root = root.ok_or(RepositoryError::NothingThere)?;
-        Ok((root, self.stats, self.directories))
+        Ok((root, self.stats, self.directories.unwrap_or_default()))
+    }
+
+    /// A directory that has been written before.
+    fn add_whole(
+        &mut self,
+        path: &[u8],
+        node: Node,
+        totals: &Totals,
+    ) -> Result<(), RepositoryError> {
+        self.leave_until_parent_of(path)?;
+        let parent = self.open.last_mut().ok_or_else(|| out_of_order(path))?;
+        parent.entries.push(node);
+        let stats = &mut self.stats;
+        stats.directories += totals.directories + 1;
+        stats.symlinks += totals.symlinks;
+        stats.specials += totals.specials;
+        stats.files += totals.files;
+        stats.bytes += totals.bytes;
+        if totals.files > 0 {
+            let end = path.iter().position(|byte| *byte == b'/');
+            self.count_in(
+                &path[..end.unwrap_or(path.len())],
+                totals.files,
+                totals.bytes,
+            );
+        }
+        Ok(())
     }
 
     fn count(&mut self, path: &[u8], node: &Node, was_read: bool) {
@@ -354,20 +386,28 @@ impl Assembly<'_> {
                 stats.bytes += size;
                 stats.changed_files += u64::from(was_read);
                 if let Some(slash) = path.iter().position(|byte| *byte == b'/') {
-                    // A lookup allocates nothing for names that are text, which nearly all are.
-                    let name = &path[..slash];
-                    let subtotal = match std::str::from_utf8(name) {
-                        Ok(name) if self.directories.contains_key(name) => {
-                            self.directories.get_mut(name)
-                        }
-                        _ => Some(self.directories.entry(printable(name)).or_default()),
-                    };
-                    if let Some(subtotal) = subtotal {
-                        subtotal.files += 1;
-                        subtotal.bytes += size;
-                    }
+                    self.count_in(&path[..slash], 1, *size);
                 }
             }
+        }
+    }
+
+    /// Counts files in a directory below the root.
+    fn count_in(&mut self, name: &[u8], files: u64, bytes: u64) {
+        let Some(directories) = &mut self.directories else {
+            return;
+        };
+        // A lookup allocates nothing for names that are text, which nearly all are.
+        let subtotal = match std::str::from_utf8(name) {
+            Ok(name) if directories.contains_key(name) => directories.get_mut(name),
+            _ => Some(directories.entry(printable(name)).or_default()),
+        };
+        if let Some(subtotal) = subtotal {
+            subtotal.files += files;
+            subtotal.bytes += bytes;
+        }
+        if directories.len() > SUBTOTALS_MAX {
+            self.directories = None;
         }
     }
 }

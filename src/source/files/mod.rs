@@ -3,6 +3,7 @@
 //! missing or empty source for an empty success.
 
 mod attributes;
+mod before;
 pub mod beneath;
 mod body;
 mod exclude;

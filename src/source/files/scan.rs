@@ -75,6 +75,18 @@ pub(crate) struct Entry {
     pub(crate) followed: bool,
 }
 
+impl Entry {
+    /// Its name within its directory.
+    pub(crate) fn name(&self) -> &[u8] {
+        &self.path[self.name_at..]
+    }
+
+    /// Path of the directory it lies in; of the root, the root's own.
+    pub(crate) fn directory(&self) -> &[u8] {
+        &self.path[..self.name_at.saturating_sub(1)]
+    }
+}
+
 /// A directory on the way down.
 struct Level {
     /// `None` while it is far above.
@@ -190,7 +202,7 @@ impl Scan {
     }
 
     fn visit(&mut self, mut entry: Entry, out: &mut Out<'_>) {
-        let name = OsStr::from_bytes(&entry.path[entry.name_at..]);
+        let name = OsStr::from_bytes(entry.name());
         entry.stat = match statat(&entry.parent, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat.into(),
             Err(error) => return out.failed(entry.path, "read the status of", error),
@@ -217,7 +229,7 @@ impl Scan {
 
     /// Decides what a link is recorded as. `false`: as nothing.
     fn resolve(&self, entry: &mut Entry, out: &mut Out<'_>) -> Result<bool, Errno> {
-        let name = OsStr::from_bytes(&entry.path[entry.name_at..]);
+        let name = OsStr::from_bytes(entry.name());
         if self.symlinks == Symlinks::Skip {
             out.push(Item::Excluded);
             return Ok(false);
@@ -252,7 +264,7 @@ impl Scan {
         if self.leave_out.contains(&entry.stat.identity()) {
             return out.note(&entry.path, Noted::LeftOut);
         }
-        let name = OsStr::from_bytes(&entry.path[entry.name_at..]);
+        let name = OsStr::from_bytes(entry.name());
         let mut flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         if !entry.followed {
             flags |= OFlags::NOFOLLOW;

@@ -1,8 +1,12 @@
 //! Turns what the scan saw into nodes, and decides what has to be read again.
 
 use crate::model::strategy::Symlinks;
-use crate::model::tree::{Body, Content, Found, Node, NodeKind, Previous, Problem, printable};
+use crate::model::tree::{
+    Body, Content, Entries, Found, Node, NodeKind, Previous, Problem, Recorded, RecordedKind,
+    printable,
+};
 use crate::source::files::attributes::{data_ranges, read_xattrs};
+use crate::source::files::before::{Before, Ready};
 use crate::source::files::beneath::Links;
 use crate::source::files::body::FileToRead;
 use crate::source::files::owners::Owners;
@@ -57,7 +61,7 @@ pub struct Tally {
 pub struct Walk {
     from: Receiver<Message>,
     items: vec::IntoIter<Item>,
-    ready: VecDeque<Result<Found, Problem>>,
+    ready: VecDeque<Ready>,
     ended: bool,
     nodes: Nodes,
     tally: Arc<Mutex<Tally>>,
@@ -75,7 +79,7 @@ impl Walk {
         let nodes = Nodes {
             root: scan.root.clone(),
             links,
-            previous,
+            before: Before::new(previous),
             owners: Owners::of_this_machine(),
             parents: Parents::default(),
             tally: tally.clone(),
@@ -101,16 +105,27 @@ impl Walk {
         match item {
             Item::Excluded => tally.excluded += 1,
             Item::Note(note) => tally.note(&note.path, note.what),
-            Item::Problem(problem) => self.ready.push_back(Err(problem)),
-            Item::Entry(entry) => match self.nodes.found(entry, &mut self.ready) {
-                Some(found) => {
-                    tally.count(&found);
-                    self.ready.push_back(Ok(found));
-                }
-                None => tally.excluded += 1,
-            },
+            Item::Problem(problem) => self.ready.push_back(Ready::One(Err(problem))),
+            Item::Entry(entry) => self.nodes.take(entry, &mut self.ready, &mut tally),
         }
-        tally.problems += self.ready.iter().filter(|ready| ready.is_err()).count() as u64;
+        let is_problem = |ready: &&Ready| matches!(ready, Ready::One(Err(_)));
+        tally.problems += self.ready.iter().filter(is_problem).count() as u64;
+    }
+
+    /// What is ready to go out.
+    fn next_ready(&mut self) -> Option<Result<Found, Problem>> {
+        loop {
+            if let Ready::Held(held) = self.ready.front_mut()? {
+                if let Some(found) = held.next() {
+                    return Some(Ok(found));
+                }
+                self.ready.pop_front();
+                continue;
+            }
+            if let Ready::One(one) = self.ready.pop_front()? {
+                return Some(one);
+            }
+        }
     }
 }
 
@@ -119,7 +134,7 @@ impl Iterator for Walk {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(ready) = self.ready.pop_front() {
+            if let Some(ready) = self.next_ready() {
                 return Some(ready);
             }
             if let Some(item) = self.items.next() {
@@ -131,10 +146,14 @@ impl Iterator for Walk {
             }
             match self.from.recv() {
                 Ok(Message::Batch(items)) => self.items = items.into_iter(),
-                Ok(Message::End) => self.ended = true,
+                Ok(Message::End) => {
+                    self.ended = true;
+                    self.nodes.before.finish(&mut self.ready);
+                }
                 Err(_) => {
                     // An end that nobody announced must not look like the end of the tree.
                     self.ended = true;
+                    self.nodes.before.hand_out(&mut self.ready);
                     let cause = io::Error::other("the thread that reads directories died");
                     return Some(Err(Problem {
                         path: Vec::new(),
@@ -173,14 +192,13 @@ impl Tally {
         ))
     }
 
-    fn count(&mut self, found: &Found) {
-        match &found.node.kind {
+    fn count(&mut self, kind: &NodeKind) {
+        match kind {
             NodeKind::File { size, .. } => {
                 self.files += 1;
                 self.bytes += size;
-                self.unchanged += u64::from(matches!(found.body, Body::Unchanged(_)));
             }
-            NodeKind::Directory { .. } => self.directories += u64::from(!found.path.is_empty()),
+            NodeKind::Directory { .. } => self.directories += 1,
             NodeKind::Symlink { .. } => self.links += 1,
             NodeKind::Special { .. } => self.specials += 1,
         }
@@ -191,7 +209,7 @@ impl Tally {
 struct Nodes {
     root: Arc<OwnedFd>,
     links: Links,
-    previous: Option<Box<dyn Previous>>,
+    before: Before,
     owners: Owners,
     parents: Parents,
     /// For files that vanish before they are read.
@@ -199,16 +217,67 @@ struct Nodes {
 }
 
 impl Nodes {
-    fn found(
-        &mut self,
-        entry: Entry,
-        problems: &mut VecDeque<Result<Found, Problem>>,
-    ) -> Option<Found> {
+    /// Takes in what the scan saw; what goes out for it, now or later, is what goes on.
+    fn take(&mut self, entry: Entry, out: &mut VecDeque<Ready>, tally: &mut Tally) {
+        self.before.leave_until(entry.directory(), out);
+        if entry.stat.kind.is_file() {
+            return self.take_file(entry, out, tally);
+        }
+        let Some(mut node) = self.node(&entry) else {
+            tally.excluded += 1;
+            return;
+        };
+        self.read_xattrs(&entry, &mut node, out);
+        if entry.stat.kind.is_dir() {
+            if !entry.path.is_empty() {
+                tally.count(&node.kind);
+            }
+            return self.before.enter(entry.path, node, out);
+        }
+        tally.count(&node.kind);
+        let is_same = |before: &mut dyn Entries| before.peek_node().as_ref() == Some(&node);
+        if self.before.hold(&node.kind, is_same) {
+            return;
+        }
+        self.before.hand_out(out);
+        out.push_back(Ready::One(Ok(Found {
+            path: entry.path,
+            node,
+            body: Body::Nothing,
+        })));
+    }
+
+    fn take_file(&mut self, entry: Entry, out: &mut VecDeque<Ready>, tally: &mut Tally) {
+        let (stat, owners) = (&entry.stat, &self.owners);
+        let started_ns = self.before.started_ns();
+        let is_same = |before: &mut dyn Entries| {
+            before.peek().is_some_and(|before| {
+                before.name == entry.name()
+                    && is_unchanged(&before, stat, started_ns)
+                    && is_as_recorded(&before, stat, owners)
+            })
+        };
+        let kind = file_kind(stat);
+        if self.before.hold(&kind, is_same) {
+            tally.count(&kind);
+            tally.unchanged += 1;
+            return;
+        }
+        self.before.hand_out(out);
+        let Some(found) = self.file(entry, started_ns, out) else {
+            return;
+        };
+        tally.count(&found.node.kind);
+        tally.unchanged += u64::from(matches!(found.body, Body::Unchanged(_)));
+        out.push_back(Ready::One(Ok(found)));
+    }
+
+    /// A file that differs from that of the parent, or lies where something does.
+    fn file(&mut self, entry: Entry, started_ns: i128, out: &mut VecDeque<Ready>) -> Option<Found> {
         let stat = entry.stat;
         let mut node = self.node(&entry)?;
-        if stat.kind.is_file()
-            && let Some(before) = self.unchanged(&entry)
-        {
+        let is_unchanged = |before: &Recorded<'_>| is_unchanged(before, &stat, started_ns);
+        if let Some(before) = self.before.find(entry.name(), is_unchanged) {
             node.xattrs = before.xattrs;
             let NodeKind::File {
                 size,
@@ -230,25 +299,7 @@ impl Nodes {
                 body: Body::Unchanged(content),
             });
         }
-        let name = &entry.path[entry.name_at..];
-        let mut failed = |doing, cause: Errno| {
-            if cause != Errno::NOENT {
-                problems.push_back(Err(Problem {
-                    path: entry.path.clone(),
-                    doing,
-                    cause: cause.into(),
-                }));
-            }
-        };
-        let links = if entry.followed {
-            Links::Follow
-        } else {
-            Links::Refuse
-        };
-        match read_xattrs(&*entry.parent, name, &stat, links) {
-            Ok(xattrs) => node.xattrs = xattrs,
-            Err(cause) => failed("read the extended attributes of", cause),
-        }
+        self.read_xattrs(&entry, &mut node, out);
         let mut body = Body::Nothing;
         if let NodeKind::File { size, extents, .. } = &mut node.kind
             && *size > 0
@@ -256,7 +307,7 @@ impl Nodes {
             if stat.allocated < *size {
                 match self.extents(&entry) {
                     Ok(found) => *extents = found,
-                    Err(cause) => failed("find the holes of", cause),
+                    Err(cause) => out.extend(failed(&entry, "find the holes of", cause)),
                 }
             }
             let (root, path, links) = (self.root.clone(), entry.path.clone(), self.links);
@@ -280,11 +331,18 @@ impl Nodes {
         })
     }
 
-    /// The parent's node, when nothing has touched the file since that was taken.
-    fn unchanged(&mut self, entry: &Entry) -> Option<Node> {
-        let previous = self.previous.as_mut()?;
-        let before = previous.find(&entry.path)?;
-        is_unchanged(&before, &entry.stat, previous.started_ns()).then_some(before)
+    fn read_xattrs(&self, entry: &Entry, node: &mut Node, out: &mut VecDeque<Ready>) {
+        let links = if entry.followed {
+            Links::Follow
+        } else {
+            Links::Refuse
+        };
+        match read_xattrs(&*entry.parent, entry.name(), &entry.stat, links) {
+            Ok(xattrs) => node.xattrs = xattrs,
+            Err(cause) => {
+                out.extend(failed(entry, "read the extended attributes of", cause));
+            }
+        }
     }
 
     /// `None`: there is no such kind of thing.
@@ -296,11 +354,7 @@ impl Nodes {
                 rdev: stat.rdev,
             }
         } else if stat.kind.is_file() {
-            NodeKind::File {
-                size: stat.size,
-                content: Content::default(),
-                extents: Vec::new(),
-            }
+            file_kind(stat)
         } else if stat.kind.is_dir() {
             NodeKind::Directory { tree: None }
         } else if stat.kind.is_symlink() {
@@ -312,7 +366,7 @@ impl Nodes {
         };
         let linked = stat.links > 1 && !stat.kind.is_dir();
         Some(Node {
-            name: entry.path[entry.name_at..].to_vec(),
+            name: entry.name().to_vec(),
             kind,
             mode: stat.mode,
             uid: stat.uid,
@@ -330,7 +384,7 @@ impl Nodes {
     }
 
     fn extents(&self, entry: &Entry) -> Result<Vec<(u64, u64)>, Errno> {
-        let name = OsStr::from_bytes(&entry.path[entry.name_at..]);
+        let name = OsStr::from_bytes(entry.name());
         let mut flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         if !entry.followed {
             flags |= OFlags::NOFOLLOW;
@@ -348,18 +402,42 @@ impl Nodes {
     }
 }
 
+fn file_kind(stat: &Stat) -> NodeKind {
+    NodeKind::File {
+        size: stat.size,
+        content: Content::default(),
+        extents: Vec::new(),
+    }
+}
+
 /// Whether a file is as the parent backup has it. What was touched when that walk began, or later,
 /// may have been touched again within one tick of the clock, after it was read.
-fn is_unchanged(before: &Node, now: &Stat, started_ns: i128) -> bool {
-    let NodeKind::File { size, .. } = before.kind else {
-        return false;
-    };
+fn is_unchanged(before: &Recorded<'_>, now: &Stat, started_ns: i128) -> bool {
     let touched_ns = now.mtime_ns.max(now.ctime_ns);
-    size == now.size
+    before.what == RecordedKind::File { size: now.size }
         && before.mtime_ns == now.mtime_ns
         && before.ctime_ns == now.ctime_ns
         && before.inode == now.inode
         && touched_ns < started_ns - CLOCK_SLACK_NS
+}
+
+/// Whether all that a walk records of a file that it does not read is as it was.
+fn is_as_recorded(before: &Recorded<'_>, now: &Stat, owners: &Owners) -> bool {
+    let linked = (now.links > 1).then(|| hard_link(now));
+    before.mode == now.mode
+        && (before.uid, before.gid) == (now.uid, now.gid)
+        && before.user == owners.user(now.uid)
+        && before.group == owners.group(now.gid)
+        && before.device == now.device
+        && before.hard_link == linked
+        && !before.has_unknown
+}
+
+/// What was deleted meanwhile is no failure.
+fn failed(entry: &Entry, doing: &'static str, cause: Errno) -> Option<Ready> {
+    let (path, cause) = (entry.path.clone(), cause.into());
+    let problem = Problem { path, doing, cause };
+    (problem.cause.kind() != io::ErrorKind::NotFound).then_some(Ready::One(Err(problem)))
 }
 
 /// Names of one file share this; it is the same in every backup while the file stays where it is.
@@ -374,7 +452,8 @@ fn hard_link(stat: &Stat) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use crate::model::tree::{Content, Node, NodeKind};
+    use crate::model::ids::BlobId;
+    use crate::model::tree::{Recorded, RecordedKind};
     use crate::source::files::stat::Stat;
     use crate::source::files::walk::is_unchanged;
     use rustix::fs::FileType;
@@ -398,15 +477,10 @@ mod tests {
         }
     }
 
-    fn node(stat: &Stat) -> Node {
-        let content = Content::default();
-        Node {
-            name: b"a".to_vec(),
-            kind: NodeKind::File {
-                size: stat.size,
-                content,
-                extents: Vec::new(),
-            },
+    fn recorded(stat: &Stat) -> Recorded<'static> {
+        Recorded {
+            name: b"a",
+            what: RecordedKind::File { size: stat.size },
             mode: stat.mode,
             uid: 0,
             gid: 0,
@@ -417,14 +491,13 @@ mod tests {
             inode: stat.inode,
             device: stat.device,
             hard_link: None,
-            xattrs: Vec::new(),
-            unknown: Vec::new(),
+            has_unknown: false,
         }
     }
 
     #[test]
     fn a_file_is_read_again_when_anything_says_that_it_may_have_changed() {
-        let before = node(&stat());
+        let before = recorded(&stat());
         let long_after = 200 * SECOND;
         let table: [(&str, Stat, i128, bool); 9] = [
             ("equal", stat(), long_after, true),
@@ -479,8 +552,9 @@ mod tests {
         for (what, now, started_ns, unchanged) in table {
             assert_eq!(is_unchanged(&before, &now, started_ns), unchanged, "{what}");
         }
-        let directory = Node {
-            kind: NodeKind::Directory { tree: None },
+        let tree = BlobId([0; 32]);
+        let directory = Recorded {
+            what: RecordedKind::Directory { tree },
             ..before
         };
         assert!(

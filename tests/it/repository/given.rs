@@ -4,7 +4,7 @@
 use ccb::model::ids::{BackupId, BlobId, Digest, RunId};
 use ccb::model::strategy::{Kdf, Method};
 use ccb::model::tree::{
-    Body, Content, Found, Node, NodeKind, OpenBody, Previous, Problem, ReadBody,
+    Body, Content, Found, Node, NodeKind, OpenBody, Previous, Problem, ReadBody, Totals,
 };
 use ccb::repository::format::config::CipherSuite;
 use ccb::repository::format::key::Secret;
@@ -15,7 +15,7 @@ use ccb::repository::{
 };
 use ccb::store::{Backend, Retries, Store, memory::Memory};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Cursor, Read},
     sync::{Arc, Mutex},
 };
@@ -220,32 +220,80 @@ pub(crate) fn walk(files: &Files) -> Vec<Result<Found, Problem>> {
     walk_since(files, None)
 }
 
-/// A walk that takes over what `previous` has with the same length.
+/// A walk that takes over what `previous` has with the same length, and directories in which that is all as a whole.
 pub(crate) fn walk_since(
     files: &Files,
     mut previous: Option<Box<dyn Previous>>,
 ) -> Vec<Result<Found, Problem>> {
-    let mut found = vec![directory("")];
-    let mut sorted: Vec<Vec<&str>> = files.keys().map(|path| path.split('/').collect()).collect();
-    sorted.sort();
-    let mut last: Vec<&str> = Vec::new();
-    for parts in sorted {
-        let common = parts.iter().zip(&last).take_while(|(a, b)| a == b).count();
-        for depth in common + 1..parts.len() {
-            let path = parts[..depth].join("/");
-            if let Some(previous) = &mut previous {
-                previous.find(path.as_bytes());
-            }
-            found.push(directory(&path));
+    let root = previous.as_ref().map(|previous| previous.root());
+    let (inside, _) = walk_in("", files, root, &mut previous);
+    let found = [directory("")].into_iter().chain(inside);
+    found.map(Ok).collect()
+}
+
+/// What is in one directory and below, and how much, if all of that is as it was in `tree`.
+fn walk_in(
+    directory_path: &str,
+    files: &Files,
+    tree: Option<BlobId>,
+    previous: &mut Option<Box<dyn Previous>>,
+) -> (Vec<Found>, Option<Totals>) {
+    let mut before = tree.and_then(|tree| previous.as_mut()?.open(&tree));
+    let mut known = BTreeMap::new();
+    if let Some(before) = &mut before {
+        while let Some(node) = before.peek_node() {
+            known.insert(node.name.clone(), node);
+            before.pass();
         }
-        let path = parts.join("/");
-        let before = previous
-            .as_mut()
-            .and_then(|previous| previous.find(path.as_bytes()));
-        found.push(file(&path, &files[&path], before));
-        last = parts;
     }
-    found.into_iter().map(Ok).collect()
+    let inside = files
+        .keys()
+        .filter_map(|path| path.strip_prefix(directory_path));
+    let names = inside.map(|path| path.split_inclusive('/').next().unwrap());
+    let names: BTreeSet<&[u8]> = names
+        .map(|name| name.trim_end_matches('/').as_bytes())
+        .collect();
+    let mut totals = before
+        .filter(|_| names.len() == known.len())
+        .map(|_| Totals::default());
+    let mut found = Vec::new();
+    for name in names {
+        let path = format!("{directory_path}{}", std::str::from_utf8(name).unwrap());
+        let node = known.remove(name);
+        if let Some(bytes) = files.get(&path) {
+            let file = file(&path, bytes, node);
+            totals = totals.filter(|_| matches!(file.body, Body::Unchanged(_)));
+            if let Some(totals) = &mut totals {
+                totals.count(&file.node.kind);
+            }
+            found.push(file);
+            continue;
+        }
+        let tree = match node.map(|node| node.kind) {
+            Some(NodeKind::Directory { tree }) => tree,
+            _ => None,
+        };
+        let (inside, whole) = walk_in(&format!("{path}/"), files, tree, previous);
+        let mut this = directory(&path);
+        if let (Some(whole), Some(all)) = (&whole, &mut totals) {
+            all.count(&this.node.kind);
+            all.add(whole);
+        } else {
+            totals = None;
+        }
+        match whole {
+            Some(whole) => {
+                this.node.kind = NodeKind::Directory { tree };
+                this.body = Body::Whole(whole);
+                found.push(this);
+            }
+            None => {
+                found.push(this);
+                found.extend(inside);
+            }
+        }
+    }
+    (found, totals)
 }
 
 fn file(path: &str, bytes: &[u8], before: Option<Node>) -> Found {

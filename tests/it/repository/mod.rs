@@ -9,6 +9,7 @@ mod format;
 pub(crate) mod given;
 mod healing;
 mod hostile_deltas;
+mod incremental;
 mod keys;
 mod late_listing;
 mod listing;

@@ -2,7 +2,10 @@
 
 use ccb::model::ids::BlobId;
 use ccb::model::strategy::{FilesSource, Symlinks};
-use ccb::model::tree::{Body, Content, Found, Node, NodeKind, Previous, Problem, Special};
+use ccb::model::tree::{
+    Body, Content, Entries, Found, Node, NodeKind, Previous, Problem, Recorded, RecordedKind,
+    Special, Totals,
+};
 use ccb::source::files::{FilesError, Note, Noted, Request, Tally, walk};
 use std::collections::BTreeMap;
 use std::fs;
@@ -77,17 +80,129 @@ fn write(root: &TempDir, path: &str, bytes: &[u8]) -> PathBuf {
     path
 }
 
+/// What a walk found, as a backup that another walk follows: each directory's tree is named after its path.
+#[derive(Clone)]
 struct Before {
     nodes: BTreeMap<Vec<u8>, Node>,
     started_ns: i128,
+    unreadable: Vec<BlobId>,
+}
+
+impl Before {
+    fn of(found: Vec<Found>) -> Self {
+        let kept = found.into_iter().map(|Found { path, mut node, .. }| {
+            match &mut node.kind {
+                NodeKind::File { content, .. } => *content = known(),
+                NodeKind::Directory { tree } => *tree = Some(tree_of(&path)),
+                _ => {}
+            }
+            (path, node)
+        });
+        Self {
+            nodes: kept.collect(),
+            started_ns: i128::from(u64::MAX),
+            unreadable: Vec::new(),
+        }
+    }
+
+    /// All below a directory, in the order of a walk.
+    fn below(&self, directory: &[u8]) -> Vec<(Vec<u8>, Node)> {
+        let mut all = Vec::new();
+        let mut inside = self.directly_in(directory);
+        inside.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
+        for (path, node) in inside {
+            let further = self.below(&path);
+            all.push((path, node));
+            all.extend(further);
+        }
+        all
+    }
+
+    fn directly_in(&self, directory: &[u8]) -> Vec<(Vec<u8>, Node)> {
+        let is_in = |path: &[u8]| match path.iter().rposition(|byte| *byte == b'/') {
+            Some(slash) => path[..slash] == *directory,
+            None => !path.is_empty() && directory.is_empty(),
+        };
+        let inside = self.nodes.iter().filter(|(path, _)| is_in(path));
+        inside
+            .map(|(path, node)| (path.clone(), node.clone()))
+            .collect()
+    }
+}
+
+fn known() -> Content {
+    Content {
+        blobs: vec![BlobId([7; 32])],
+        is_list: false,
+    }
+}
+
+fn tree_of(path: &[u8]) -> BlobId {
+    BlobId(*blake3::hash(path).as_bytes())
 }
 
 impl Previous for Before {
     fn find(&mut self, path: &[u8]) -> Option<Node> {
         self.nodes.get(path).cloned()
     }
+    fn root(&self) -> BlobId {
+        tree_of(b"")
+    }
+    fn open(&mut self, tree: &BlobId) -> Option<Box<dyn Entries>> {
+        if self.unreadable.contains(tree) {
+            return None;
+        }
+        let directory = self.nodes.keys().find(|path| tree_of(path) == *tree)?;
+        let inside = self.directly_in(directory).into_iter();
+        let mut nodes: Vec<Node> = inside.map(|(_, node)| node).collect();
+        nodes.sort_by(|a, b| a.name.cmp(&b.name));
+        Some(Box::new(Listed { nodes, at: 0 }))
+    }
     fn started_ns(&self) -> i128 {
         self.started_ns
+    }
+}
+
+/// The entries of one of its directories.
+struct Listed {
+    nodes: Vec<Node>,
+    at: usize,
+}
+
+impl Entries for Listed {
+    fn peek(&mut self) -> Option<Recorded<'_>> {
+        let node = self.nodes.get(self.at)?;
+        Some(Recorded {
+            name: &node.name,
+            what: match node.kind {
+                NodeKind::File { size, .. } => RecordedKind::File { size },
+                NodeKind::Directory { tree: Some(tree) } => RecordedKind::Directory { tree },
+                _ => RecordedKind::Other,
+            },
+            mode: node.mode,
+            uid: node.uid,
+            gid: node.gid,
+            user: node.user.as_deref(),
+            group: node.group.as_deref(),
+            mtime_ns: node.mtime_ns,
+            ctime_ns: node.ctime_ns,
+            inode: node.inode,
+            device: node.device,
+            hard_link: node.hard_link,
+            has_unknown: !node.unknown.is_empty(),
+        })
+    }
+    fn peek_node(&mut self) -> Option<Node> {
+        self.nodes.get(self.at).cloned()
+    }
+    fn is_at_end(&mut self) -> bool {
+        self.at == self.nodes.len()
+    }
+    fn pass(&mut self) {
+        self.at += 1;
+    }
+    fn take_passed(&mut self) -> Box<dyn Iterator<Item = Node> + Send> {
+        Box::new(self.nodes.clone().into_iter().take(self.at))
     }
 }
 
@@ -367,59 +482,231 @@ fn only_what_changed_since_the_parent_is_read() {
     for path in ["same", "dir/same", "grown", "linked"] {
         write(&root, path, b"first");
     }
-    let (found, ..) = run(request(root.path()));
-    let known = Content {
-        blobs: vec![BlobId([7; 32])],
-        is_list: false,
-    };
-    let nodes: BTreeMap<_, _> = found
-        .into_iter()
-        .map(|f| {
-            let mut node = f.node;
-            if let NodeKind::File { content, .. } = &mut node.kind {
-                *content = known.clone();
-            }
-            (f.path, node)
-        })
-        .collect();
+    let before = Before::of(run(request(root.path())).0);
     write(&root, "grown", b"second and longer");
     write(&root, "new", b"new");
-    let read = |started_ns| {
-        let mut request = request(root.path());
-        request.previous = Some(Box::new(Before {
-            nodes: nodes.clone(),
-            started_ns,
-        }));
-        let (found, ..) = run(request);
-        let kind = |f: &Found| match &f.body {
-            Body::Unchanged(content) if *content == known => "unchanged",
-            Body::Unchanged(_) => "of another file",
-            Body::Read(_) => "read",
-            Body::Stream(_) => "stream",
-            Body::Nothing => "-",
-        };
-        found
-            .iter()
-            .map(|f| format!("{} {}", String::from_utf8_lossy(&f.path), kind(f)))
-            .collect()
-    };
-    let later: Vec<String> = read(i128::from(u64::MAX));
+    let later: Vec<String> = following(&root, &before).0.iter().map(told).collect();
     let expected = [
         " -",
-        "dir -",
-        "dir/same unchanged",
+        "dir whole",
         "grown read",
         "linked unchanged",
         "new read",
+        "same unchanged",
     ];
-    assert_eq!(later[..6], expected);
-    assert_eq!(later[6], "same unchanged");
+    assert_eq!(later, expected);
     // The parent's walk began before these files were written: any of them may have changed since.
-    let racy: Vec<String> = read(0);
-    assert!(
-        racy.iter().all(|line| !line.ends_with("unchanged")),
-        "{racy:?}"
-    );
+    let racy = Before {
+        started_ns: 0,
+        ..before
+    };
+    let racy: Vec<String> = following(&root, &racy).0.iter().map(told).collect();
+    let expected = [
+        " -",
+        "dir -",
+        "dir/same read",
+        "grown read",
+        "linked read",
+        "new read",
+        "same read",
+    ];
+    assert_eq!(racy, expected);
+}
+
+/// A walk that follows another, and what it counted.
+fn following(root: &TempDir, before: &Before) -> (Vec<Found>, Tally) {
+    let mut request = request(root.path());
+    request.previous = Some(Box::new(before.clone()));
+    let (found, problems, tally) = run(request);
+    assert!(problems.is_empty(), "{problems:?}");
+    (found, tally)
+}
+
+fn told(found: &Found) -> String {
+    let body = match &found.body {
+        Body::Unchanged(content) if *content == known() => "unchanged",
+        Body::Unchanged(_) => "of another file",
+        Body::Whole(_) => "whole",
+        Body::Read(_) => "read",
+        Body::Stream(_) => "stream",
+        Body::Nothing => "-",
+    };
+    format!("{} {body}", String::from_utf8_lossy(&found.path))
+}
+
+/// Paths and metadata, in order, with what is in directories that went out as a whole.
+fn expanded(found: &[Found], before: &Before) -> Vec<(Vec<u8>, Node)> {
+    let mut all = Vec::new();
+    for Found { path, node, body } in found {
+        let (path, node) = (path.clone(), node.clone());
+        if let Body::Whole(totals) = body {
+            let mut counted = Totals::default();
+            let inside = before.below(&path);
+            inside
+                .iter()
+                .for_each(|(_, node)| counted.count(&node.kind));
+            assert_eq!(counted, *totals, "{}", String::from_utf8_lossy(&path));
+            let tree = Some(tree_of(&path));
+            assert_eq!(node.kind, NodeKind::Directory { tree });
+            all.push((path, node));
+            all.extend(inside);
+        } else {
+            all.push((path, node));
+        }
+    }
+    for (_, node) in &mut all {
+        match &mut node.kind {
+            NodeKind::File { content, .. } => *content = Content::default(),
+            NodeKind::Directory { tree } => *tree = None,
+            _ => {}
+        }
+    }
+    all
+}
+
+/// Does something to a tree.
+type Change = fn(&Path);
+
+#[test]
+fn a_walk_that_follows_another_finds_what_one_alone_would() {
+    let changes: [(&str, usize, Change); 18] = [
+        ("nothing", 4, |_| ()),
+        ("a file grew", 3, |at| rewrite(&at.join("b/m/two"))),
+        ("the first file is new", 3, |at| rewrite(&at.join("b/m/0"))),
+        ("the last file is new", 3, |at| rewrite(&at.join("b/m/zz"))),
+        ("the first is gone", 3, |at| {
+            done(fs::remove_file(at.join("b/m/one")))
+        }),
+        ("the last is gone", 3, |at| {
+            done(fs::remove_file(at.join("b/m/two")))
+        }),
+        ("a directory is gone", 3, |at| {
+            done(fs::remove_dir_all(at.join("b/m")))
+        }),
+        ("the last directory is gone", 3, |at| {
+            done(fs::remove_dir_all(at.join("d")))
+        }),
+        ("a file before a directory is gone", 4, |at| {
+            done(fs::remove_file(at.join("b/a")))
+        }),
+        ("a file before a directory is new", 4, |at| {
+            rewrite(&at.join("b/b"))
+        }),
+        ("a directory is new", 4, |at| rewrite(&at.join("b/n/new"))),
+        ("an empty directory is new", 3, |at| {
+            done(fs::create_dir(at.join("a/n")))
+        }),
+        ("a directory has another mode", 4, |at| {
+            mode(&at.join("b/m"), 0o700)
+        }),
+        ("a file has another mode", 3, |at| {
+            mode(&at.join("b/m/one"), 0o600)
+        }),
+        ("a link leads elsewhere", 4, |at| {
+            done(fs::remove_file(at.join("c/link")));
+            done(symlink("elsewhere", at.join("c/link")));
+        }),
+        ("a file became a directory", 3, |at| {
+            done(fs::remove_file(at.join("b/m/one")));
+            rewrite(&at.join("b/m/one/in"));
+        }),
+        ("a directory became a file", 3, |at| {
+            done(fs::remove_dir_all(at.join("b/m")));
+            rewrite(&at.join("b/m"));
+        }),
+        ("a directory is renamed", 3, |at| {
+            done(fs::rename(at.join("b"), at.join("e")))
+        }),
+    ];
+    for (what, at_least, change) in changes {
+        let root = TempDir::new().expect("a directory");
+        for path in [
+            "a/one", "a/two", "b/a", "b/m/one", "b/m/two", "b/z", "c/x/y/z", "d/last", "top",
+        ] {
+            write(&root, path, b"first");
+        }
+        write(&root, "c/empty", b"");
+        symlink("target", root.path().join("c/link")).expect("a link");
+        fs::create_dir(root.path().join("c/none")).expect("a directory");
+        let before = Before::of(run(request(root.path())).0);
+        change(root.path());
+        let (alone, problems, tally_alone) = run(request(root.path()));
+        assert!(problems.is_empty(), "{what}: {problems:?}");
+        let (found, tally) = following(&root, &before);
+        let wholes = found
+            .iter()
+            .filter(|one| matches!(one.body, Body::Whole(_)));
+        assert!(wholes.count() >= at_least, "{what}: {:?}", paths(&found));
+        assert_eq!(
+            expanded(&found, &before),
+            expanded(&alone, &before),
+            "{what}"
+        );
+        let read = found.iter().filter(|one| matches!(one.body, Body::Read(_)));
+        let unchanged = tally.files - read.count() as u64;
+        assert_eq!(
+            tally,
+            Tally {
+                unchanged,
+                ..tally_alone
+            },
+            "{what}"
+        );
+    }
+}
+
+fn rewrite(path: &Path) {
+    done(fs::create_dir_all(path.parent().expect("it has a parent")));
+    done(fs::write(path, b"second and longer"));
+}
+
+fn mode(path: &Path, mode: u32) {
+    done(fs::set_permissions(path, fs::Permissions::from_mode(mode)));
+}
+
+fn done(result: std::io::Result<()>) {
+    result.expect("it can be done");
+}
+
+#[test]
+fn a_directory_of_many_files_goes_out_before_it_is_left() {
+    let root = TempDir::new().expect("a directory");
+    for number in 0..20_000 {
+        write(&root, &format!("many/{number:05}"), b"x");
+    }
+    write(&root, "other/file", b"x");
+    let before = Before::of(run(request(root.path())).0);
+    let (found, tally) = following(&root, &before);
+    // Who shows progress, or wants to stop, waits for some thousands of files only.
+    assert_eq!(found.len(), 1 + 1 + 20_000 + 1);
+    assert_eq!((tally.files, tally.unchanged), (20_001, 20_001));
+    assert_eq!(told(&found[20_001]), "many/19999 unchanged");
+    assert_eq!(told(&found[20_002]), "other whole");
+}
+
+#[test]
+fn what_the_parent_has_and_nobody_can_read_is_read_again() {
+    let root = TempDir::new().expect("a directory");
+    for path in ["a/one", "b/m/one", "b/two"] {
+        write(&root, path, b"first");
+    }
+    fs::create_dir(root.path().join("b/none")).expect("a directory");
+    let mut before = Before::of(run(request(root.path())).0);
+    before.unreadable = vec![tree_of(b"b/m"), tree_of(b"b/none")];
+    let found: Vec<String> = following(&root, &before).0.iter().map(told).collect();
+    let expected = [
+        " -",
+        "a whole",
+        "b -",
+        "b/m -",
+        "b/m/one read",
+        "b/none -",
+        "b/two unchanged",
+    ];
+    assert_eq!(found, expected);
+    before.unreadable = vec![tree_of(b"")];
+    let found = following(&root, &before).0;
+    assert!(found.iter().all(|one| !told(one).ends_with("whole")));
 }
 
 #[test]

@@ -6,8 +6,10 @@ use crate::model::ids::BlobId;
 use crate::model::tree::Node;
 use crate::repository::format::FormatError;
 use crate::repository::format::wire::{Reader, put_bytes, put_varint};
+use std::sync::Arc;
 
 pub use crate::repository::format::tree::node::check_name;
+pub(crate) use crate::repository::format::tree::node::{KindRef, NodeRef};
 
 mod node;
 
@@ -149,21 +151,74 @@ fn opening(reader: &mut Reader<'_>) -> Result<u8, FormatError> {
     })
 }
 
-fn decode_leaf(mut reader: Reader<'_>) -> Result<Vec<Node>, FormatError> {
+fn decode_leaf(reader: Reader<'_>) -> Result<Vec<Node>, FormatError> {
+    let mut nodes = Vec::new();
+    read_leaf(reader, |_, node| nodes.push(node.to_node()))?;
+    Ok(nodes)
+}
+
+/// Reads all entries of a leaf; `each` gets them with how many bytes are left when they begin.
+fn read_leaf<'a>(
+    mut reader: Reader<'a>,
+    mut each: impl FnMut(usize, &NodeRef<'a>),
+) -> Result<(), FormatError> {
     let count = reader.varint_count(node::MIN_LEN)?;
     if count > LEAF_MAX_ENTRIES {
         return Err(reader.wrong("a leaf has too many entries"));
     }
-    let mut nodes: Vec<Node> = Vec::with_capacity(count);
+    let mut last: Option<&[u8]> = None;
     for _ in 0..count {
-        let node = node::decode(&mut reader)?;
-        if nodes.last().is_some_and(|last| last.name >= node.name) {
+        let left = reader.rest().len();
+        let node = node::read(&mut reader)?;
+        if last.is_some_and(|last| last >= node.name) {
             return Err(reader.wrong("names are not in order, or occur twice"));
         }
-        nodes.push(node);
+        last = Some(node.name);
+        each(left, &node);
     }
-    reader.end()?;
-    Ok(nodes)
+    reader.end()
+}
+
+/// The blob of a directory, of which nothing is copied.
+pub(crate) enum Opened {
+    Leaf(OpenLeaf),
+    List(Vec<LeafRef>),
+}
+
+/// A leaf whose entries have all been read once, and so can be again.
+pub(crate) struct OpenLeaf {
+    blob: Arc<[u8]>,
+    /// Where each begins.
+    starts: Vec<usize>,
+}
+
+/// Opens the blob of a directory.
+pub(crate) fn open_tree(blob: &Arc<[u8]>) -> Result<Opened, FormatError> {
+    let mut reader = Reader::new(blob, WHAT);
+    match opening(&mut reader)? {
+        LEAF => {
+            let mut starts = Vec::new();
+            read_leaf(reader, |left, _| starts.push(blob.len() - left))?;
+            let blob = blob.clone();
+            Ok(Opened::Leaf(OpenLeaf { blob, starts }))
+        }
+        TREE_LIST => decode_tree_list(reader).map(Opened::List),
+        _ => Err(reader.wrong("it does not list a directory")),
+    }
+}
+
+impl OpenLeaf {
+    /// How many entries it has.
+    pub(crate) fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// One of its entries.
+    pub(crate) fn get(&self, at: usize) -> Option<NodeRef<'_>> {
+        let start = *self.starts.get(at)?;
+        let mut reader = Reader::new(&self.blob[start..], WHAT);
+        Some(node::read(&mut reader).expect("it was read when the leaf was opened"))
+    }
 }
 
 fn decode_tree_list(mut reader: Reader<'_>) -> Result<Vec<LeafRef>, FormatError> {

@@ -180,8 +180,46 @@ fn encode_kind(kind: &NodeKind, out: &mut Vec<u8>) -> Result<(), FormatError> {
     Ok(())
 }
 
+/// A node as it stands in a blob: nothing of it is copied.
+pub(crate) struct NodeRef<'a> {
+    pub(crate) name: &'a [u8],
+    pub(crate) kind: KindRef<'a>,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) user: Option<&'a str>,
+    pub(crate) group: Option<&'a str>,
+    pub(crate) mtime_ns: i128,
+    pub(crate) ctime_ns: i128,
+    pub(crate) inode: u64,
+    pub(crate) device: u64,
+    pub(crate) hard_link: Option<u64>,
+    pub(crate) xattrs: Vec<(&'a [u8], &'a [u8])>,
+    pub(crate) unknown: Vec<(u64, &'a [u8])>,
+}
+
+/// See [`NodeKind`].
+pub(crate) enum KindRef<'a> {
+    File {
+        size: u64,
+        blobs: &'a [[u8; 32]],
+        is_list: bool,
+        extents: Vec<(u64, u64)>,
+    },
+    Directory {
+        tree: BlobId,
+    },
+    Symlink {
+        target: &'a [u8],
+    },
+    Special {
+        what: Special,
+        rdev: u64,
+    },
+}
+
 /// Reads a node and refuses what no honest writer makes.
-pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Node, FormatError> {
+pub(crate) fn read<'a>(reader: &mut Reader<'a>) -> Result<NodeRef<'a>, FormatError> {
     let kind = reader.u8()?;
     let body = reader.bytes()?;
     if body.len() > NODE_MAX_BYTES {
@@ -191,10 +229,10 @@ pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Node, FormatError> {
         });
     }
     let mut fields = Fields::read(body)?;
-    let name = fields.take(NAME).unwrap_or_default().to_vec();
-    check_name(&name)?;
-    let kind = decode_kind(kind, &mut fields)?;
-    Ok(Node {
+    let name = fields.take(NAME).unwrap_or_default();
+    check_name(name)?;
+    let kind = read_kind(kind, &mut fields)?;
+    Ok(NodeRef {
         name,
         kind,
         mode: fields.u32(MODE)?,
@@ -212,29 +250,81 @@ pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Node, FormatError> {
     })
 }
 
-fn decode_kind(kind: u8, fields: &mut Fields<'_>) -> Result<NodeKind, FormatError> {
+impl NodeRef<'_> {
+    /// A copy.
+    pub(crate) fn to_node(&self) -> Node {
+        let xattrs = self.xattrs.iter();
+        let unknown = self.unknown.iter();
+        Node {
+            name: self.name.to_vec(),
+            kind: self.kind.to_kind(),
+            mode: self.mode,
+            uid: self.uid,
+            gid: self.gid,
+            user: self.user.map(str::to_owned),
+            group: self.group.map(str::to_owned),
+            mtime_ns: self.mtime_ns,
+            ctime_ns: self.ctime_ns,
+            inode: self.inode,
+            device: self.device,
+            hard_link: self.hard_link,
+            xattrs: xattrs
+                .map(|(name, value)| (name.to_vec(), value.to_vec()))
+                .collect(),
+            unknown: unknown.map(|(tag, value)| (*tag, value.to_vec())).collect(),
+        }
+    }
+}
+
+impl KindRef<'_> {
+    fn to_kind(&self) -> NodeKind {
+        match self {
+            Self::File {
+                size,
+                blobs,
+                is_list,
+                extents,
+            } => NodeKind::File {
+                size: *size,
+                content: Content {
+                    blobs: blobs.iter().map(|id| BlobId(*id)).collect(),
+                    is_list: *is_list,
+                },
+                extents: extents.clone(),
+            },
+            Self::Directory { tree } => NodeKind::Directory { tree: Some(*tree) },
+            Self::Symlink { target } => NodeKind::Symlink {
+                target: target.to_vec(),
+            },
+            Self::Special { what, rdev } => NodeKind::Special {
+                what: *what,
+                rdev: *rdev,
+            },
+        }
+    }
+}
+
+fn read_kind<'a>(kind: u8, fields: &mut Fields<'a>) -> Result<KindRef<'a>, FormatError> {
     match kind {
         FILE => fields.file(),
         DIRECTORY => {
             let wrong = |_| FormatError::malformed(WHAT, "a directory has no tree");
             let tree = fields.take(SUBTREE).unwrap_or_default();
             let tree = tree.try_into().map_err(wrong)?;
-            Ok(NodeKind::Directory {
-                tree: Some(BlobId(tree)),
-            })
+            Ok(KindRef::Directory { tree: BlobId(tree) })
         }
         SYMLINK => {
-            let target = fields.take(TARGET).unwrap_or_default().to_vec();
+            let target = fields.take(TARGET).unwrap_or_default();
             if target.is_empty() || target.contains(&0) {
                 return Err(FormatError::malformed(
                     WHAT,
                     "a link has no possible target",
                 ));
             }
-            Ok(NodeKind::Symlink { target })
+            Ok(KindRef::Symlink { target })
         }
         _ => match SPECIALS.iter().find(|(code, _)| *code == kind) {
-            Some((_, what)) => Ok(NodeKind::Special {
+            Some((_, what)) => Ok(KindRef::Special {
                 what: *what,
                 rdev: fields.number(RDEV)?,
             }),
@@ -246,14 +336,14 @@ fn decode_kind(kind: u8, fields: &mut Fields<'_>) -> Result<NodeKind, FormatErro
     }
 }
 
-type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
+type Xattrs<'a> = Vec<(&'a [u8], &'a [u8])>;
 
 /// The fields of a node. What is read is taken out.
 struct Fields<'a> {
     /// By tag.
     known: [Option<&'a [u8]>; RDEV as usize + 1],
     /// Of a later version.
-    unknown: Vec<(u64, Vec<u8>)>,
+    unknown: Vec<(u64, &'a [u8])>,
 }
 
 impl<'a> Fields<'a> {
@@ -270,7 +360,7 @@ impl<'a> Fields<'a> {
             let value = reader.bytes()?;
             match usize::try_from(tag).ok().filter(|_| tag <= RDEV) {
                 Some(tag) => fields.known[tag] = Some(value),
-                None => fields.unknown.push((tag, value.to_vec())),
+                None => fields.unknown.push((tag, value)),
             }
             last = tag;
         }
@@ -284,7 +374,7 @@ impl<'a> Fields<'a> {
     fn get<T>(
         &mut self,
         tag: u64,
-        read: impl FnOnce(&mut Reader<'_>) -> Result<T, FormatError>,
+        read: impl FnOnce(&mut Reader<'a>) -> Result<T, FormatError>,
     ) -> Result<Option<T>, FormatError> {
         let Some(value) = self.take(tag) else {
             return Ok(None);
@@ -312,17 +402,16 @@ impl<'a> Fields<'a> {
         Ok(self.get(tag, |reader| reader.signed())?.unwrap_or(0))
     }
 
-    fn text(&mut self, tag: u64) -> Result<Option<String>, FormatError> {
+    fn text(&mut self, tag: u64) -> Result<Option<&'a str>, FormatError> {
         let text = self.take(tag).map(std::str::from_utf8).transpose();
-        text.map(|text| text.map(str::to_owned))
-            .map_err(|_| FormatError::malformed(WHAT, "an owner's name is not UTF-8"))
+        text.map_err(|_| FormatError::malformed(WHAT, "an owner's name is not UTF-8"))
     }
 
-    fn xattrs(&mut self) -> Result<Xattrs, FormatError> {
-        let read = |reader: &mut Reader<'_>| {
-            let mut xattrs: Xattrs = Vec::new();
+    fn xattrs(&mut self) -> Result<Xattrs<'a>, FormatError> {
+        let read = |reader: &mut Reader<'a>| {
+            let mut xattrs: Xattrs<'a> = Vec::new();
             while !reader.is_empty() {
-                let (name, value) = (reader.bytes()?.to_vec(), reader.bytes()?.to_vec());
+                let (name, value) = (reader.bytes()?, reader.bytes()?);
                 if name.is_empty() || name.contains(&0) {
                     return Err(reader.wrong("an attribute has no possible name"));
                 }
@@ -336,35 +425,30 @@ impl<'a> Fields<'a> {
         Ok(self.get(XATTRS, read)?.unwrap_or_default())
     }
 
-    fn file(&mut self) -> Result<NodeKind, FormatError> {
+    fn file(&mut self) -> Result<KindRef<'a>, FormatError> {
         let size = self.number(SIZE)?;
         let inline = self.get(CONTENT, ids)?;
         let lists = self.get(CONTENT_LISTS, ids)?;
         let extents = self.get(EXTENTS, pairs)?.unwrap_or_default();
         check_extents(&extents, size)?;
         let wrong = |why: &str| Err(FormatError::malformed(WHAT, why));
-        let content = match (inline, lists) {
+        let (blobs, is_list) = match (inline, lists) {
             (Some(_), Some(_)) => return wrong("a file has its content twice"),
-            (None, Some(blobs)) => Content {
-                blobs,
-                is_list: true,
-            },
-            (blobs, None) => Content {
-                blobs: blobs.unwrap_or_default(),
-                is_list: false,
-            },
+            (None, Some(lists)) => (lists, true),
+            (blobs, None) => (blobs.unwrap_or_default(), false),
         };
-        if content.blobs.is_empty() != (size == 0) {
+        if blobs.is_empty() != (size == 0) {
             return wrong("a file's size does not fit its content");
         }
-        Ok(NodeKind::File {
+        Ok(KindRef::File {
             size,
-            content,
+            blobs,
+            is_list,
             extents,
         })
     }
 
-    fn rest(self) -> Result<Vec<(u64, Vec<u8>)>, FormatError> {
+    fn rest(self) -> Result<Vec<(u64, &'a [u8])>, FormatError> {
         if self.known.iter().any(Option::is_some) {
             let why = "an entry has a field that its kind does not have";
             return Err(FormatError::malformed(WHAT, why));
@@ -373,12 +457,12 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn ids(reader: &mut Reader<'_>) -> Result<Vec<BlobId>, FormatError> {
-    let mut ids = Vec::with_capacity(reader.rest().len() / 32);
-    while !reader.is_empty() {
-        ids.push(BlobId(reader.array()?));
+fn ids<'a>(reader: &mut Reader<'a>) -> Result<&'a [[u8; 32]], FormatError> {
+    let (ids, rest) = reader.take(reader.rest().len())?.as_chunks();
+    match rest {
+        [] => Ok(ids),
+        _ => Err(FormatError::Truncated(WHAT)),
     }
-    Ok(ids)
 }
 
 fn pairs(reader: &mut Reader<'_>) -> Result<Vec<(u64, u64)>, FormatError> {

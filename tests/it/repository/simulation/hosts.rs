@@ -144,8 +144,10 @@ impl Host {
         let has_parent = !self.dice.once_in(4);
         let parent = has_parent.then(|| self.dice.pick(&held)).flatten();
         let mut tree = files(&[("a", self.content())]);
-        if self.dice.once_in(2) {
-            tree.insert("b".to_owned(), self.content());
+        for name in ["b", "directory/c", "directory/d"] {
+            if self.dice.once_in(2) {
+                tree.insert(name.to_owned(), self.content());
+            }
         }
         // Some of it is as it was.
         for (name, was) in parent.map_or_else(Files::new, |parent| self.ledger.files(parent)) {
