@@ -2,6 +2,7 @@
 
 use crate::cli::started::{Started, with_waiting_hook};
 use crate::cli::{expect, given};
+use crate::support::restored::wait_for;
 use rustix::process::Signal;
 use std::path::Path;
 
@@ -50,6 +51,8 @@ fn who_waits_for_the_lock_finds_the_work_done() {
     let at = folder.path();
     with_waiting_hook(at);
     let first = Started::waiting(at, APPLY);
+    // Before it is made, nobody has its lock, and then the second run would have it.
+    wait_for(|| at.join("second/locks").is_dir());
     let arguments = [
         "apply",
         "plan.kdl",
