@@ -209,8 +209,9 @@ pub struct Problem {
 
 /// Looks up what the parent backup held, so that unchanged files need not be read.
 pub trait Previous: Send {
-    /// The parent's node at `path` below the root, for who knows paths and no directories. Calls come in the order of the walk: each directory
-    /// before its entries, siblings sorted by name. A file is given away: the second time it is not there.
+    /// The parent's node at `path` below the root, for who knows paths and no directories. Calls come in the order of
+    /// the walk: each directory before its entries, siblings sorted by name. A file is given away: the second time it is
+    /// not there.
     fn find(&mut self, path: &[u8]) -> Option<Node>;
     /// The tree of the parent's root.
     fn root(&self) -> BlobId;

@@ -100,8 +100,17 @@ pub(crate) async fn repository(backend: &(impl Backend + Clone + 'static)) -> Re
 /// numbers of its own when the seed is another.
 pub(crate) async fn created(
     backend: &(impl Backend + Clone + 'static),
-    (cipher, keyring_of): (CipherSuite, Option<&Repository>),
+    kind: (CipherSuite, Option<&Repository>),
     seed: &str,
+) -> Repository {
+    created_in(backend, kind, &surroundings(seed)).await
+}
+
+/// The same, by a process in these surroundings.
+pub(crate) async fn created_in(
+    backend: &(impl Backend + Clone + 'static),
+    (cipher, keyring_of): (CipherSuite, Option<&Repository>),
+    surroundings: &Surroundings,
 ) -> Repository {
     let secret = secret();
     let slot = NewSlot {
@@ -114,7 +123,7 @@ pub(crate) async fn created(
         slot: Some(slot),
         keyring_of,
     };
-    Repository::create(store(backend), &creation, &surroundings(seed))
+    Repository::create(store(backend), &creation, surroundings)
         .await
         .unwrap()
 }

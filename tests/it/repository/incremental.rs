@@ -1,11 +1,11 @@
 //! Incremental backups of real directories: whatever changed, their tree is the one that a full backup makes.
 
-use crate::repository::given::{draft, memory, newest, secret, store, surroundings};
-use ccb::model::strategy::{FilesSource, Kdf, Symlinks};
+use crate::repository::given::{created_in, draft, memory, newest, surroundings};
+use ccb::model::strategy::{FilesSource, Symlinks};
 use ccb::model::tree::{Body, Found};
 use ccb::repository::format::config::CipherSuite;
 use ccb::repository::format::manifest::Manifest;
-use ccb::repository::{Commit, Creation, ListedBackup, NewSlot, Repository, Surroundings};
+use ccb::repository::{Commit, ListedBackup, Repository, Surroundings};
 use ccb::source::files::{Request, walk};
 use ccb::store::{Backend, memory::Memory};
 use std::fs;
@@ -17,16 +17,6 @@ use tempfile::TempDir;
 
 /// A repository of a machine whose clock is years ahead: what is written now counts as old.
 async fn repository_of_later(memory: &Memory) -> Repository {
-    let secret = secret();
-    let creation = Creation {
-        cipher: CipherSuite::Aes256Gcm,
-        slot: Some(NewSlot {
-            name: "main",
-            secret: &secret,
-            kdf: Kdf::Raw,
-        }),
-        keyring_of: None,
-    };
     let surroundings = Surroundings {
         now: {
             let seconds = AtomicI64::new(4_922_899_200);
@@ -35,8 +25,7 @@ async fn repository_of_later(memory: &Memory) -> Repository {
         },
         ..surroundings("later")
     };
-    let created = Repository::create(store(memory), &creation, &surroundings);
-    created.await.expect("created")
+    created_in(memory, (CipherSuite::Aes256Gcm, None), &surroundings).await
 }
 
 /// A backup, and how many directories were taken over as a whole.
