@@ -13,6 +13,7 @@ use crate::repository::{Repository, RepositoryError, layout};
 use crate::store::Listing;
 use futures_util::{StreamExt, stream};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Read from the end at once; most footers are shorter.
 const TAIL_LEN_BYTES: u64 = 64 << 10;
@@ -24,7 +25,7 @@ impl Repository {
     pub(crate) async fn adopt(
         &self,
         session: SessionId,
-        segments: &[Segment],
+        segments: &[Arc<Segment>],
         packs: &Listing,
         condemned: &Condemned,
     ) -> Result<Segment, RepositoryError> {

@@ -9,11 +9,11 @@ use crate::repository::format::index::{BlobPrefix, IndexEntry, Segment, decode};
 use crate::repository::format::pack::{Encoding, Frame, PackHeader};
 use crate::repository::format::seal::{ObjectType, open};
 use crate::repository::{Repository, RepositoryError, layout, pipeline};
-use crate::store::{Kind, Listing, Meta};
+use crate::store::{Key, Kind, Listing, Meta};
 use futures_util::{StreamExt, stream};
 use std::{
-    borrow::Borrow,
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
 };
 
 mod standing;
@@ -93,18 +93,18 @@ impl Index {
         let adopted = repository
             .adopt(session, &segments, &packs, condemned)
             .await?;
-        segments.push(adopted.clone());
+        segments.push(Arc::new(adopted.clone()));
         Ok((Self::assemble(segments, packs, condemned).await, adopted))
     }
 
-    async fn assemble(segments: Vec<Segment>, packs: Listing, condemned: &Condemned) -> Self {
+    async fn assemble(segments: Vec<Arc<Segment>>, packs: Listing, condemned: &Condemned) -> Self {
         let condemned = condemned.packs.keys().copied().collect();
         pipeline::on_pool(move || Self::build(segments, &packs, &condemned)).await
     }
 
     /// The table of these segments, as far as `listing` confirms their packs.
-    pub(crate) fn build<S: Borrow<Segment>>(
-        segments: Vec<S>,
+    pub(crate) fn build(
+        segments: Vec<Arc<Segment>>,
         listing: &Listing,
         condemned: &BTreeSet<Digest>,
     ) -> Self {
@@ -115,13 +115,13 @@ impl Index {
         let mut index = Self::default();
         index
             .entries
-            .reserve(segments.iter().map(|one| one.borrow().entries.len()).sum());
+            .reserve(segments.iter().map(|one| one.entries.len()).sum());
         let mut seen = BTreeSet::new();
         for segment in segments {
-            index.add(segment.borrow(), &sizes, condemned, &mut seen);
+            index.add(&segment, &sizes, condemned, &mut seen);
         }
         pipeline::sort(&mut index.entries, |entry| {
-            (entry.id, entry.frame, entry.offset)
+            (entry.id.number(), entry.frame, entry.offset)
         });
         index
     }
@@ -348,10 +348,13 @@ impl<'a> Cursor<'a> {
 }
 
 /// A segment as it is listed, and what is in it.
-pub(crate) type ReadSegment = (Meta, Result<Segment, RepositoryError>);
+pub(crate) type ReadSegment = (Meta, Result<Arc<Segment>, RepositoryError>);
+
+/// Segments that were read before, which can not have changed: they are named by what is in them.
+pub(crate) type KnownSegments = BTreeMap<Key, Arc<Segment>>;
 
 /// What a damaged segment describes is missing, and the rest is there.
-async fn described(repository: &Repository) -> Result<Vec<Segment>, RepositoryError> {
+async fn described(repository: &Repository) -> Result<Vec<Arc<Segment>>, RepositoryError> {
     let segments = read_segments(repository).await?.into_iter();
     Ok(segments.filter_map(|(_, segment)| segment.ok()).collect())
 }
@@ -360,20 +363,29 @@ async fn described(repository: &Repository) -> Result<Vec<Segment>, RepositoryEr
 pub(crate) async fn read_segments(
     repository: &Repository,
 ) -> Result<Vec<ReadSegment>, RepositoryError> {
+    read_unknown_segments(repository, &KnownSegments::new()).await
+}
+
+async fn read_unknown_segments(
+    repository: &Repository,
+    known: &KnownSegments,
+) -> Result<Vec<ReadSegment>, RepositoryError> {
     for _ in 1..LISTINGS_MAX {
-        match read_listed_segments(repository).await {
+        match read_listed_segments(repository, known).await {
             Err(RepositoryError::Store(e)) if e.kind == Kind::NotFound => {}
             read => return read,
         }
     }
-    read_listed_segments(repository).await
+    read_listed_segments(repository, known).await
 }
 
-/// Every segment, or why one can not be read: for whoever concludes from what is not there.
+/// Every segment, or why one can not be read: for whoever concludes from what is not there. Those that are `known` are
+/// not read again.
 pub(crate) async fn read_all_segments(
     repository: &Repository,
-) -> Result<Vec<(Meta, Segment)>, RepositoryError> {
-    let segments = read_segments(repository).await?.into_iter();
+    known: &KnownSegments,
+) -> Result<Vec<(Meta, Arc<Segment>)>, RepositoryError> {
+    let segments = read_unknown_segments(repository, known).await?.into_iter();
     segments
         .map(|(meta, segment)| Ok((meta, segment?)))
         .collect()
@@ -381,6 +393,7 @@ pub(crate) async fn read_all_segments(
 
 async fn read_listed_segments(
     repository: &Repository,
+    known: &KnownSegments,
 ) -> Result<Vec<ReadSegment>, RepositoryError> {
     let listing = repository.store().list(layout::INDEX).await?;
     let mut segments = Vec::with_capacity(listing.objects.len());
@@ -388,7 +401,10 @@ async fn read_listed_segments(
     let metas = listing.objects.clone();
     let mut read = stream::iter(metas)
         .map(|meta| async move {
-            let segment = read_segment(repository, &meta).await;
+            let segment = match known.get(&meta.key) {
+                Some(segment) => Ok(segment.clone()),
+                None => read_segment(repository, &meta).await.map(Arc::new),
+            };
             (meta, segment)
         })
         .buffered(AT_ONCE);

@@ -20,7 +20,7 @@ use crate::model::ids::BackupId;
 use crate::model::units::{Percent, Period};
 use crate::repository::check::Damaged;
 use crate::repository::format::config::Operation;
-use crate::repository::prune::survey::Survey;
+use crate::repository::prune::survey::{Known, Survey};
 use crate::repository::{Repository, RepositoryError};
 use crate::store::Kind;
 use jiff::Timestamp;
@@ -40,7 +40,8 @@ pub struct PruneRequest {
 /// When and how much is moved out of packs that are used in part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Repack {
-    /// More of the repository than this may not be of no use.
+    /// More of the repository than this may not be of no use, as far as packs are used in so small a part that moving is
+    /// worth it; more than twice this in no case.
     pub unused_max: Percent,
     /// So much is read and stored again by one prune; 0: nothing.
     pub budget_bytes: u64,
@@ -138,22 +139,23 @@ impl Repository {
         // Who died after it pinned what had just been removed must not stop this for ever.
         trash::remove_sessions(self, grace).await?;
         trash::empty(self, request.trash, report).await?;
-        let mut survey = Survey::for_condemning(self).await?;
+        let mut known = Known::default();
+        let mut survey = Survey::for_condemning(self, &mut known).await?;
         let moved = repack::repack(self, &survey, request.repack, report).await;
         if unless_full(moved)?.unwrap_or(true) {
             // One at a time: each holds the ids of all that is needed.
             drop(survey);
-            survey = Survey::for_condemning(self).await?;
+            survey = Survey::for_condemning(self, &mut known).await?;
         }
-        let known = segments::supersedes(&survey);
-        let condemned = unless_full(condemn::condemn(self, survey, report).await)?;
-        sweep::sweep(self, grace, report).await?;
+        let supersedes = segments::supersedes(&survey);
+        let condemned = unless_full(condemn::condemn(self, survey, &mut known, report).await)?;
+        sweep::sweep(self, grace, &mut known, report).await?;
         if condemned.is_none() {
             // Perhaps there is room for a record now.
-            let survey = Survey::for_condemning(self).await?;
-            condemn::condemn(self, survey, report).await?;
+            let survey = Survey::for_condemning(self, &mut known).await?;
+            condemn::condemn(self, survey, &mut known, report).await?;
         }
-        segments::remove_superseded(self, grace, known).await?;
+        segments::remove_superseded(self, grace, supersedes).await?;
         trash::remove_sessions(self, grace).await?;
         self.remove_old_locks().await?;
         wal::remove_taken_over(self, grace, report).await?;

@@ -2,9 +2,7 @@
 //! file contents are not. What can not be read is told apart from what is there, and never passed over.
 
 use crate::model::ids::BlobId;
-use crate::model::tree::{Content, Node, NodeKind};
-use crate::repository::format::FormatError;
-use crate::repository::format::tree::{Tree, decode_content_list, decode_tree};
+use crate::repository::format::tree::{References, references};
 use crate::repository::{BlobSink, Reader, RepositoryError, pipeline};
 use std::{
     collections::{BTreeMap, HashSet},
@@ -39,7 +37,7 @@ pub(crate) async fn reach(
     level.retain(|id| reach.trees.insert(*id));
     let mut unique_len = 0;
     while !level.is_empty() {
-        let found = Arc::new(Mutex::new((Children::default(), Vec::new())));
+        let found = Arc::new(Mutex::new((References::default(), Vec::new())));
         let into = found.clone();
         let sink: BlobSink = Arc::new(move |id, content| {
             let below = content
@@ -47,7 +45,7 @@ pub(crate) async fn reach(
                 .and_then(|content| children(id, content));
             let mut found = into.lock().unwrap_or_else(PoisonError::into_inner);
             match below {
-                Ok(below) => found.0.add(below),
+                Ok(below) => found.0.extend(below),
                 Err(error) => found.1.push((*id, error)),
             }
             Ok(())
@@ -74,7 +72,7 @@ const UNIQUE_MIN: usize = 1 << 20;
 
 async fn unique(mut blobs: Vec<BlobId>) -> Vec<BlobId> {
     pipeline::on_pool(move || {
-        pipeline::sort(&mut blobs, |id| *id);
+        pipeline::sort(&mut blobs, BlobId::words);
         blobs.dedup();
         blobs.shrink_to_fit();
         blobs
@@ -82,57 +80,7 @@ async fn unique(mut blobs: Vec<BlobId>) -> Vec<BlobId> {
     .await
 }
 
-/// The blobs that tree blobs name directly.
-#[derive(Default)]
-pub(crate) struct Children {
-    pub(crate) trees: Vec<BlobId>,
-    pub(crate) data: Vec<BlobId>,
-}
-
-impl Children {
-    pub(crate) fn add(&mut self, other: Self) {
-        self.trees.extend(other.trees);
-        self.data.extend(other.data);
-    }
-
-    fn add_node(&mut self, node: &Node) {
-        match &node.kind {
-            NodeKind::Directory { tree } => self.trees.extend(tree),
-            NodeKind::File { content, .. } => self.add_content(content),
-            NodeKind::Symlink { .. } | NodeKind::Special { .. } => {}
-        }
-    }
-
-    fn add_content(&mut self, content: &Content) {
-        if content.is_list {
-            self.trees.extend(&content.blobs);
-        } else {
-            self.data.extend(&content.blobs);
-        }
-    }
-}
-
 /// What the tree blob `id` names: a directory's entries, its leaves, or the blobs of a long file.
-pub(crate) fn children(id: &BlobId, content: &[u8]) -> Result<Children, RepositoryError> {
-    let mut found = Children::default();
-    match decode_any(content)
-        .map_err(|cause| RepositoryError::object(format!("tree {id}"), cause))?
-    {
-        Any::Tree(Tree::Leaf(nodes)) => nodes.iter().for_each(|node| found.add_node(node)),
-        Any::Tree(Tree::List(leaves)) => found.trees.extend(leaves.iter().map(|leaf| leaf.id)),
-        Any::ContentList(blobs) => found.data = blobs,
-    }
-    Ok(found)
-}
-
-enum Any {
-    Tree(Tree),
-    ContentList(Vec<BlobId>),
-}
-
-fn decode_any(content: &[u8]) -> Result<Any, FormatError> {
-    match decode_content_list(content) {
-        Ok(blobs) => Ok(Any::ContentList(blobs)),
-        Err(_) => decode_tree(content).map(Any::Tree),
-    }
+pub(crate) fn children(id: &BlobId, content: &[u8]) -> Result<References, RepositoryError> {
+    references(content).map_err(|cause| RepositoryError::object(format!("tree {id}"), cause))
 }

@@ -73,6 +73,11 @@ impl Reader {
         Self::of(repository, index, (0, HashSet::new()))
     }
 
+    /// Where this reader looks blobs up.
+    pub(crate) fn index(&self) -> &Arc<Index> {
+        &self.0.index
+    }
+
     fn of(
         repository: Repository,
         index: Arc<Index>,

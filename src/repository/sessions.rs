@@ -96,12 +96,6 @@ impl Seen {
     }
 }
 
-impl Sessions {
-    pub(crate) fn roots(&self) -> impl Iterator<Item = BlobId> {
-        self.all.iter().flat_map(Seen::roots)
-    }
-}
-
 /// What stands under the keys that end sessions.
 pub(crate) struct Ends {
     /// When each was written, by the store's clock.

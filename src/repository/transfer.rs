@@ -4,7 +4,8 @@
 use crate::model::ids::BlobId;
 use crate::repository::format::blob::BlobKind;
 use crate::repository::format::pack::{Delta, Encoding, Stored};
-use crate::repository::reach::{Children, children};
+use crate::repository::format::tree::References;
+use crate::repository::reach::children;
 use crate::repository::reader::deltas::Carried;
 use crate::repository::reader::fetch::{FrameRead, FrameSink, Sinks};
 use crate::repository::writer::blobs::BlobWriter;
@@ -28,7 +29,7 @@ pub(crate) enum Unreadable {
 #[derive(Default)]
 pub(crate) struct Transferred {
     /// What trees among the blobs name.
-    pub(crate) children: Children,
+    pub(crate) children: References,
     /// How many blobs were stored.
     pub(crate) stored: u64,
     /// Blobs that could not be read, and why.
@@ -188,7 +189,7 @@ impl Transfer {
     fn is_to_store(&self, id: &BlobId, content: &[u8]) -> Result<bool, RepositoryError> {
         if self.kind == BlobKind::Tree {
             let below = children(id, content)?;
-            lock(&self.done).children.add(below);
+            lock(&self.done).children.extend(below);
         }
         self.progress.advance(0, content.len() as u64);
         let is_new = self.into.claim(id);

@@ -136,9 +136,9 @@ impl Tool {
             (Self::Ccb, Operation::Check) => "exec \"$CCB\" check \"$PLAN\" --level 3",
             (Self::Ccb, Operation::Prune) => {
                 let apply = "exec \"$CCB\" apply \"$PLAN.prune\" --auto-approve --allow-forget 100";
-                // What was forgotten is condemned once nobody stands on it, and removed a day after.
+                // What was forgotten is condemned with that, and removed a day after.
                 let prune = "exec \"$CCB\" prune \"$PLAN.prune\"";
-                return Some(vec![apply, prune, prune]);
+                return Some(vec![apply, prune]);
             }
             (Self::Ccb, _) => "exec \"$CCB\" backup \"$PLAN\" data --method incremental",
             (Self::Restic, Operation::Restore) => {

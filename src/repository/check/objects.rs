@@ -14,6 +14,7 @@ use crate::repository::{Packs, Repository, RepositoryError, layout};
 use crate::store::{Key, Listing};
 use futures_util::{StreamExt, stream};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// WAL files in memory at once.
 const AT_ONCE: usize = 2;
@@ -106,7 +107,7 @@ pub(super) async fn log(
 pub(super) async fn segments(
     repository: &Repository,
     report: &mut CheckReport,
-) -> Result<Vec<Segment>, RepositoryError> {
+) -> Result<Vec<Arc<Segment>>, RepositoryError> {
     let mut segments = Vec::new();
     for (meta, segment) in read_segments(repository).await? {
         match segment {
@@ -122,7 +123,7 @@ pub(super) async fn segments(
 
 /// Compares what segments say with what is listed. Returns what the packs that are not there held.
 pub(super) fn check_packs(
-    segments: &[Segment],
+    segments: &[Arc<Segment>],
     listing: &Listing,
     log: &Condemned,
     report: &mut CheckReport,

@@ -62,6 +62,13 @@ impl From<&BlobId> for BlobPrefix {
     }
 }
 
+impl BlobPrefix {
+    /// In the order of the bytes, and compared faster.
+    pub(crate) fn number(self) -> u128 {
+        u128::from_be_bytes(self.0)
+    }
+}
+
 /// Where a blob is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IndexEntry {

@@ -66,7 +66,13 @@ impl<'a> Reader<'a> {
     }
 
     /// An unsigned LEB128 number, in its shortest form only: equal values have equal bytes.
+    #[inline]
     pub(crate) fn varint(&mut self) -> Result<u64, FormatError> {
+        if let [byte @ 0..0x80, rest @ ..] = self.rest {
+            // Most take one byte.
+            self.rest = rest;
+            return Ok(u64::from(*byte));
+        }
         u64::try_from(self.varint128()?).map_err(|_| self.wrong("a number exceeds 64 bits"))
     }
 

@@ -6,8 +6,8 @@ use crate::repository::condemned::PruneRecord;
 use crate::repository::format::manifest::Version;
 use crate::repository::format::seal::{OpenType, sign};
 use crate::repository::prune::PruneReport;
-use crate::repository::prune::survey::Survey;
-use crate::repository::sessions::{Ends, Seen};
+use crate::repository::prune::survey::{Known, Survey};
+use crate::repository::sessions::Seen;
 use crate::repository::{Repository, RepositoryError, layout};
 use crate::store::{Kind, Put};
 use jiff::Timestamp;
@@ -20,10 +20,11 @@ const ATTEMPTS_MAX: usize = 8;
 pub(super) async fn condemn(
     repository: &Repository,
     mut survey: Survey,
+    known: &mut Known,
     report: &mut PruneReport,
 ) -> Result<(), RepositoryError> {
     for _ in 0..ATTEMPTS_MAX {
-        let packs = dispensable(&survey, &repository.ends().await?);
+        let packs = dispensable(&survey);
         if packs.is_empty() || put_record(repository, survey.log.seen + 1, &packs).await? {
             for pack in &packs {
                 report.condemned.add(survey.packs[pack].size);
@@ -31,14 +32,14 @@ pub(super) async fn condemn(
             report.unused_bytes = survey.usage().unused_bytes();
             return Ok(());
         }
-        survey = Survey::for_condemning(repository).await?;
+        survey = Survey::for_condemning(repository, known).await?;
     }
     Ok(())
 }
 
 /// Packs that hold nothing that is needed, or nothing that is not in a chosen pack too.
-fn dispensable(survey: &Survey, ends: &Ends) -> Vec<Digest> {
-    let (running, oldest_start) = running(survey, ends);
+fn dispensable(survey: &Survey) -> Vec<Digest> {
+    let (running, oldest_start) = running(survey);
     let mut described = BTreeSet::new();
     let mut spared = survey.usage().kept(survey);
     for (_, segment) in &survey.segments {
@@ -65,8 +66,8 @@ fn dispensable(survey: &Survey, ends: &Ends) -> Vec<Digest> {
 }
 
 /// Sessions that are still writing, and when the first of them started.
-fn running(survey: &Survey, ends: &Ends) -> (BTreeSet<String>, Option<Timestamp>) {
-    let sessions = &survey.sessions;
+fn running(survey: &Survey) -> (BTreeSet<String>, Option<Timestamp>) {
+    let (sessions, ends) = (&survey.sessions, &survey.ends);
     let has_ended = |one: &Seen| one.fence().is_some_and(|fence| ends.of(&fence).is_some());
     let live = sessions
         .all

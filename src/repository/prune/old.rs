@@ -4,7 +4,7 @@
 
 use crate::model::units::Period;
 use crate::repository::condemned::Condemned;
-use crate::repository::index::read_all_segments;
+use crate::repository::index::{KnownSegments, read_all_segments};
 use crate::repository::prune::trash::remove;
 use crate::repository::{Repository, RepositoryError, layout};
 use crate::store::{Key, Listing, Meta};
@@ -76,8 +76,14 @@ async fn tombs(repository: &Repository) -> Result<Vec<Key>, RepositoryError> {
 /// number is what the next one follows.
 async fn records(repository: &Repository, grace: Period) -> Result<Vec<Key>, RepositoryError> {
     let log = repository.condemned().await?;
-    let segments = read_all_segments(repository).await?;
     let listing = repository.store().list(layout::PACKS).await?;
+    let kept = grace.max(RECORDS_KEPT);
+    let is_old = |at: &Timestamp| kept.after(*at) <= listing.server_time;
+    if !log.written.values().any(is_old) {
+        // Mostly so, and then nothing else has to be read.
+        return Ok(Vec::new());
+    }
+    let segments = read_all_segments(repository, &KnownSegments::new()).await?;
     let described = segments.iter().flat_map(|(_, segment)| &segment.packs);
     let mut alive: BTreeSet<_> = described.map(|pack| pack.name).collect();
     alive.extend(
@@ -96,10 +102,8 @@ async fn records(repository: &Repository, grace: Period) -> Result<Vec<Key>, Rep
         .filter(|(pack, _)| alive.contains(pack))
         .map(|(_, record)| record)
         .collect();
-    let kept = grace.max(RECORDS_KEPT);
-    let is_old = |at: Timestamp| kept.after(at) <= listing.server_time;
     let old = written
         .into_iter()
-        .filter(|(number, at)| *number != seen && is_old(*at) && !in_use.contains(number));
+        .filter(|(number, at)| *number != seen && is_old(at) && !in_use.contains(number));
     Ok(old.map(|(number, _)| layout::prune(number)).collect())
 }

@@ -3,6 +3,7 @@
 //! condemned like any other.
 
 use crate::model::ids::{BlobId, Digest, SessionId};
+use crate::model::units::Percent;
 use crate::repository::check::Damaged;
 use crate::repository::format::blob::BlobKind;
 use crate::repository::format::config::Operation;
@@ -18,6 +19,10 @@ use std::sync::Arc;
 
 /// Packs are compressed once and kept long.
 const LEVEL: i32 = 3;
+
+/// A pack of which more is used than this is not worth it: moving takes more than four bytes for each that is freed then. It
+/// is left alone until twice as much of the repository as may be is of no use.
+const FULL: Percent = Percent(80);
 
 /// Moves what is needed out of the packs that are worth it. Returns whether anything was moved: then
 /// `survey` is not what is there any more.
@@ -126,8 +131,10 @@ fn worthwhile(usage: &Usage, limits: Repack) -> BTreeSet<u32> {
     };
     partly.sort_by_key(|(number, pack)| (used_share(pack), *number));
     for (number, pack) in partly {
+        let is_full = used_share(pack) > u128::from(FULL.0) * 10_000;
+        let unused_max = u128::from(limits.unused_max.0) * if is_full { 2 } else { 1 };
         // Of what there will be: or else the next prune finds a little too much again.
-        if unused * 100 <= staying * u128::from(limits.unused_max.0) || left == 0 {
+        if unused * 100 <= staying * unused_max || left == 0 {
             break;
         }
         left = left.saturating_sub(pack.used_bytes);

@@ -5,10 +5,10 @@ use crate::model::ids::{BlobId, Digest};
 use crate::repository::condemned::Condemned;
 use crate::repository::format::aead::TAG_LEN;
 use crate::repository::format::index::Segment;
-use crate::repository::index::{Index, Standing, read_all_segments};
+use crate::repository::index::{Index, KnownSegments, Standing, read_all_segments};
 use crate::repository::prune::usage::Usage;
 use crate::repository::reach::reach;
-use crate::repository::sessions::{Seen, Sessions};
+use crate::repository::sessions::{Ends, Seen, Sessions};
 use crate::repository::{Reader, Repository, RepositoryError, layout, pipeline};
 use crate::store::{Key, Listing, Meta};
 use jiff::{SignedDuration, Timestamp};
@@ -25,6 +25,8 @@ pub(super) const LEASES_KEPT_MIN: SignedDuration = SignedDuration::from_hours(2)
 /// What is needed and what is there.
 pub(super) struct Survey {
     pub(super) log: Condemned,
+    /// Who had ended before anything else was looked at.
+    pub(super) ends: Ends,
     pub(super) sessions: Sessions,
     pub(super) segments: Vec<(Meta, Arc<Segment>)>,
     /// Every pack that the store lists, described by a segment or not.
@@ -34,6 +36,18 @@ pub(super) struct Survey {
     needed: Needed,
     usage: OnceLock<Usage>,
 }
+
+/// What the surveys of one prune found out that can not change, and the next of them need not find out again: objects
+/// are named by what is in them.
+#[derive(Default)]
+pub(super) struct Known {
+    segments: KnownSegments,
+    /// Some roots, and all blobs that can be reached from them.
+    reached: Option<(BTreeSet<BlobId>, Arc<Vec<BlobId>>)>,
+}
+
+/// More blobs than this are found out anew each time: 32 bytes each.
+const REACHED_MAX: usize = 1 << 22;
 
 /// Blobs and their places, which for very many must not take much.
 #[derive(Default)]
@@ -83,9 +97,12 @@ impl Survey {
     /// else it is read when the roots are known. `since`: the store's clock at some time before.
     pub(super) async fn take(
         repository: &Repository,
+        known: &mut Known,
         log: Option<Condemned>,
         since: Timestamp,
     ) -> Result<Self, RepositoryError> {
+        // Before backups: who has ended has either committed one of those, or nothing that is still there.
+        let ends = repository.ends().await?;
         let backups = Backups::of(repository).await?;
         let sessions = repository.sessions().await?;
         if sessions.server_time.duration_since(since) > LEASES_KEPT_MIN {
@@ -102,20 +119,24 @@ impl Survey {
             Some(log) => log,
             None => repository.condemned().await?,
         };
-        let segments = match read_all_segments(repository).await {
+        let segments = match read_all_segments(repository, &known.segments).await {
             Err(error @ RepositoryError::Object { .. }) => {
                 return Err(stopped_by("the index".to_owned(), error));
             }
             read => read?,
         };
-        let segments = segments.into_iter();
-        let segments: Vec<_> = segments.map(|(meta, one)| (meta, Arc::new(one))).collect();
+        let by_key = segments
+            .iter()
+            .map(|(meta, one)| (meta.key.clone(), one.clone()));
+        known.segments = by_key.collect();
         let listing = repository.store().list(layout::PACKS).await?;
         let index = Arc::new(build_index(&segments, &listing, &log).await);
         let reader = Reader::new(repository.clone(), index.clone());
-        let needed = needed_by_all(&reader, &index, backups, &sessions).await?;
+        let pinning = pinning(&backups, &ends, &sessions);
+        let needed = needed_by_all(&reader, known, backups.roots, &pinning).await?;
         Ok(Self {
             log,
+            ends,
             sessions,
             segments,
             packs: by_name(listing),
@@ -126,11 +147,14 @@ impl Survey {
     }
 
     /// Lists and reads everything, for a record of condemned packs that follows what is read here.
-    pub(super) async fn for_condemning(repository: &Repository) -> Result<Self, RepositoryError> {
+    pub(super) async fn for_condemning(
+        repository: &Repository,
+        known: &mut Known,
+    ) -> Result<Self, RepositoryError> {
         // The log before everything else: the record that follows it is made by one who has read it all.
         let log = repository.condemned().await?;
         let since = repository.store().list(layout::PRUNES).await?.server_time;
-        Self::take(repository, Some(log), since).await
+        Self::take(repository, known, Some(log), since).await
     }
 
     /// Each needed blob and where it is; there is at least one place.
@@ -193,35 +217,36 @@ fn by_name(listing: Listing) -> BTreeMap<Digest, Meta> {
         .collect()
 }
 
-/// What backups and the pins of sessions stand on.
+/// Sessions whose pins count: who had ended before the backups were listed, or is among them, stands on nothing else.
+fn pinning<'a>(backups: &Backups, ends: &Ends, sessions: &'a Sessions) -> Vec<&'a Seen> {
+    let is_over = |fence: &Key| ends.of(fence).is_some() || backups.keys.contains(fence);
+    let all = sessions.all.iter();
+    all.filter(|one| !one.fence().is_some_and(|fence| is_over(&fence)))
+        .collect()
+}
+
+/// What backups and the pins of these sessions stand on.
 async fn needed_by_all(
     reader: &Reader,
-    index: &Arc<Index>,
-    backups: Backups,
-    sessions: &Sessions,
+    known: &mut Known,
+    backups: BTreeSet<BlobId>,
+    pinning: &[&Seen],
 ) -> Result<Needed, RepositoryError> {
-    let all = backups.roots.iter().copied().chain(sessions.roots());
-    let stopped = match needed(reader, index, all.collect()).await {
-        Err(stopped) if stopped.is_missing() => stopped,
-        needed => return needed,
-    };
-    // A session whose backup is among those needs no more than that is.
-    let has_committed = |one: &Seen| one.fence().is_some_and(|key| backups.keys.contains(&key));
-    let pins_more = |one: &Seen| one.roots().any(|root| !backups.roots.contains(&root));
-    let pinning = sessions.all.iter();
-    let pinning: Vec<&Seen> = pinning
-        .filter(|one| pins_more(one) && !has_committed(one))
-        .collect();
     let pins = pinning.iter().flat_map(|one| one.roots());
-    let some = backups.roots.iter().copied().chain(pins);
-    match needed(reader, index, some.collect()).await {
-        Err(stopped) if stopped.is_missing() && !pinning.is_empty() => {}
-        Err(_) if pinning.is_empty() => return Err(stopped),
+    let all: BTreeSet<BlobId> = backups.iter().copied().chain(pins).collect();
+    let are_more = all.len() > backups.len();
+    match needed(reader, known, all).await {
+        Err(error) if error.is_missing() && are_more => {}
         needed => return needed,
     }
     // What backups stand on must be there; if that is not it, it is the pins.
-    needed(reader, index, backups.roots).await?;
-    let hosts: BTreeSet<String> = pinning.into_iter().map(Seen::host).collect();
+    let pins_more = |one: &&&Seen| one.roots().any(|root| !backups.contains(&root));
+    let hosts: BTreeSet<String> = pinning
+        .iter()
+        .filter(pins_more)
+        .map(|one| one.host())
+        .collect();
+    needed(reader, known, backups).await?;
     Err(RepositoryError::PinGone {
         hosts: hosts.into_iter().collect(),
     })
@@ -229,33 +254,49 @@ async fn needed_by_all(
 
 async fn needed(
     reader: &Reader,
-    index: &Arc<Index>,
+    known: &mut Known,
     roots: BTreeSet<BlobId>,
 ) -> Result<Needed, RepositoryError> {
+    let blobs = match &known.reached {
+        Some((from, blobs)) if *from == roots => blobs.clone(),
+        _ => {
+            let blobs = Arc::new(reached(reader, roots.clone()).await?);
+            known.reached = (blobs.len() <= REACHED_MAX).then(|| (roots, blobs.clone()));
+            blobs
+        }
+    };
+    let index = reader.index().clone();
+    pipeline::on_pool(move || located(&index, blobs)).await
+}
+
+/// All blobs that can be reached from these, sorted, each once.
+async fn reached(reader: &Reader, roots: BTreeSet<BlobId>) -> Result<Vec<BlobId>, RepositoryError> {
     let reach = reach(reader, roots).await?;
     if let Some((id, cause)) = reach.unreadable.iter().next() {
         return Err(stopped_by(format!("tree {id}"), cause.clone()));
     }
     let mut blobs = reach.data;
     blobs.extend(reach.trees);
-    let index = index.clone();
-    pipeline::on_pool(move || located(&index, blobs)).await
+    Ok(pipeline::on_pool(move || {
+        pipeline::sort(&mut blobs, BlobId::words);
+        blobs.dedup();
+        blobs
+    })
+    .await)
 }
 
-/// Where these are, and what the frames of all of them stand on.
-fn located(index: &Index, mut wanted: Vec<BlobId>) -> Result<Needed, RepositoryError> {
+/// Where these are, which are sorted, and what the frames of all of them stand on.
+fn located(index: &Index, mut wanted: Arc<Vec<BlobId>>) -> Result<Needed, RepositoryError> {
     let mut found: Vec<(BlobId, Range<u32>)> = Vec::new();
     let mut all_places: Vec<(u8, Place)> = Vec::new();
     // What a frame stands on counts only where it is less deep than the frame: else two could stand on each other
     // when what made that impossible is gone.
     let mut depths: HashMap<BlobId, u8> = HashMap::new();
     while !wanted.is_empty() {
-        pipeline::sort(&mut wanted, |id| *id);
-        wanted.dedup();
         let known = found.len();
         let mut below = BTreeSet::new();
         let mut cursor = index.cursor();
-        for id in std::mem::take(&mut wanted) {
+        for id in wanted.iter().copied() {
             if found[..known]
                 .binary_search_by_key(&id, |(id, _)| *id)
                 .is_ok()
@@ -279,8 +320,8 @@ fn located(index: &Index, mut wanted: Vec<BlobId>) -> Result<Needed, RepositoryE
             }
             found.push((id, places));
         }
-        wanted.extend(below);
-        pipeline::sort(&mut found, |(id, _)| *id);
+        wanted = Arc::new(below.into_iter().collect());
+        pipeline::sort(&mut found, |(id, _)| id.words());
     }
     let mut needed = Needed::default();
     for (id, places) in found {

@@ -6,7 +6,7 @@ use crate::model::ids::Digest;
 use crate::model::units::Period;
 use crate::repository::condemned::Condemned;
 use crate::repository::prune::condemn::put_record;
-use crate::repository::prune::survey::{Place, Survey};
+use crate::repository::prune::survey::{Known, Place, Survey};
 use crate::repository::prune::{Packs, PruneReport, segments, unless_full};
 use crate::repository::{Repository, RepositoryError, layout};
 use crate::store::{Kind, Meta};
@@ -21,6 +21,7 @@ const AT_ONCE: usize = 8;
 pub(super) async fn sweep(
     repository: &Repository,
     grace: Period,
+    known: &mut Known,
     report: &mut PruneReport,
 ) -> Result<(), RepositoryError> {
     let log = repository.condemned().await?;
@@ -42,7 +43,7 @@ pub(super) async fn sweep(
     let mut needed = BTreeSet::new();
     if let Some(last) = due.last() {
         let known_to_all = end_sessions(repository, *last, report).await?;
-        let survey = Survey::take(repository, None, now).await?;
+        let survey = Survey::take(repository, known, None, now).await?;
         needed = still_needed(&survey);
         let dead: Vec<(Digest, Meta)> = survey
             .packs

@@ -217,6 +217,24 @@ async fn what_takes_next_to_nothing_is_kept() {
     }
 }
 
+/// Moving what is of use out of a pack that is nearly full of it takes much for what it frees.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pack_that_is_mostly_of_use_is_moved_when_a_tenth_is_of_none() {
+    for (kept, gone, moved) in [(920_000, 80_000, 0), (880_000, 120_000, 1)] {
+        let (_, repository, _) = partly_used(kept, gone).await;
+        let report = repository.prune(NOW).await.unwrap();
+        assert_eq!(report.repacked.count, moved, "{gone}: {report:?}");
+    }
+    // One of which less is used is moved when a twentieth is of no use.
+    for (elsewhere, moved) in [(1_500_000, 1), (2_000_000, 0)] {
+        let (_, repository, mut tree) = partly_used(300_000, 100_000).await;
+        tree.insert("more".to_owned(), noise("more", elsewhere));
+        back_up(&repository, &tree).await.unwrap();
+        let report = repository.prune(NOW).await.unwrap();
+        assert_eq!(report.repacked.count, moved, "{elsewhere}: {report:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn little_waste_and_a_spent_budget_move_nothing() {
     let (_, repository, _) = partly_used(1_000_000, 40_000).await;

@@ -157,6 +157,53 @@ fn decode_leaf(reader: Reader<'_>) -> Result<Vec<Node>, FormatError> {
     Ok(nodes)
 }
 
+/// The blobs that a blob of a tree names directly.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct References {
+    /// Directories, their leaves, and lists of blobs.
+    pub(crate) trees: Vec<BlobId>,
+    /// Bytes of files.
+    pub(crate) data: Vec<BlobId>,
+}
+
+/// What the blob of a directory, of one of its leaves, or of a part of a long file's blobs names. Refuses what
+/// [`decode_tree`] and [`decode_content_list`] refuse.
+pub(crate) fn references(blob: &[u8]) -> Result<References, FormatError> {
+    let mut found = References::default();
+    let mut reader = Reader::new(blob, WHAT);
+    match opening(&mut reader)? {
+        LEAF => read_leaf(reader, |_, node| found.add(node))?,
+        TREE_LIST => {
+            let leaves = decode_tree_list(reader)?;
+            found.trees.extend(leaves.iter().map(|leaf| leaf.id));
+        }
+        CONTENT_LIST => found.data = decode_content_list(blob)?,
+        _ => return Err(reader.wrong("it lists neither a directory nor the blobs of a file")),
+    }
+    Ok(found)
+}
+
+impl References {
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.trees.extend(other.trees);
+        self.data.extend(other.data);
+    }
+
+    fn add(&mut self, node: &NodeRef<'_>) {
+        match &node.kind {
+            KindRef::Directory { tree } => self.trees.push(*tree),
+            KindRef::File { blobs, is_list, .. } => {
+                let into = match is_list {
+                    true => &mut self.trees,
+                    false => &mut self.data,
+                };
+                into.extend(blobs.iter().map(|id| BlobId(*id)));
+            }
+            KindRef::Symlink { .. } | KindRef::Special { .. } => {}
+        }
+    }
+}
+
 /// Reads all entries of a leaf; `each` gets them with how many bytes are left when they begin.
 fn read_leaf<'a>(
     mut reader: Reader<'a>,
@@ -276,4 +323,120 @@ pub fn decode_content_list(blob: &[u8]) -> Result<Vec<BlobId>, FormatError> {
     let ids = ids.collect::<Result<_, _>>()?;
     reader.end()?;
     Ok(ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        LeafRef, References, Tree, decode_content_list, decode_tree, encode_content_lists,
+        encode_leaves, encode_tree_list, references,
+    };
+    use crate::model::ids::BlobId;
+    use crate::model::tree::{Content, Node, NodeKind};
+
+    fn id(number: u8) -> BlobId {
+        BlobId([number; 32])
+    }
+
+    fn node(name: &str, kind: NodeKind) -> Node {
+        Node {
+            name: name.into(),
+            kind,
+            mode: 0o644,
+            uid: 1000,
+            gid: 100,
+            user: Some("ann".to_owned()),
+            group: None,
+            mtime_ns: 1_795_000_000_123_456_789,
+            ctime_ns: -1,
+            inode: 1 << 40,
+            device: 3,
+            hard_link: None,
+            xattrs: vec![(b"user.x".to_vec(), b"y".to_vec())],
+            unknown: vec![(77, vec![1, 2])],
+        }
+    }
+
+    fn file(blobs: &[u8], is_list: bool) -> NodeKind {
+        let blobs: Vec<BlobId> = blobs.iter().map(|number| id(*number)).collect();
+        NodeKind::File {
+            size: blobs.len() as u64 * 1000,
+            content: Content { blobs, is_list },
+            extents: Vec::new(),
+        }
+    }
+
+    /// What the decoders that copy everything find.
+    fn by_decoding(blob: &[u8]) -> Option<References> {
+        let mut found = References::default();
+        if let Ok(blobs) = decode_content_list(blob) {
+            found.data = blobs;
+            return Some(found);
+        }
+        match decode_tree(blob).ok()? {
+            Tree::List(leaves) => found.trees = leaves.iter().map(|leaf| leaf.id).collect(),
+            Tree::Leaf(nodes) => {
+                for node in nodes {
+                    match node.kind {
+                        NodeKind::Directory { tree } => found.trees.extend(tree),
+                        NodeKind::File { content, .. } if content.is_list => {
+                            found.trees.extend(content.blobs);
+                        }
+                        NodeKind::File { content, .. } => found.data.extend(content.blobs),
+                        NodeKind::Symlink { .. } | NodeKind::Special { .. } => {}
+                    }
+                }
+            }
+        }
+        Some(found)
+    }
+
+    #[test]
+    fn a_blob_names_what_decoding_it_shows_and_a_damaged_one_nothing_else() {
+        let nodes = [
+            node("a", file(&[1, 2], false)),
+            node("b", file(&[], false)),
+            node("c", NodeKind::Directory { tree: Some(id(3)) }),
+            node("d", file(&[4, 5], true)),
+            node(
+                "e",
+                NodeKind::Symlink {
+                    target: b"a".to_vec(),
+                },
+            ),
+        ];
+        let [leaf] = &encode_leaves(&nodes).unwrap()[..] else {
+            panic!("one leaf")
+        };
+        let [list] = &encode_content_lists(&[id(6), id(7)])[..] else {
+            panic!("one list")
+        };
+        let leaf_of = |name: &str, number| LeafRef {
+            first_name: name.into(),
+            id: id(number),
+        };
+        let leaves = encode_tree_list(&[leaf_of("a", 8), leaf_of("m", 9)]);
+        let named = |trees: &[u8], data: &[u8]| References {
+            trees: trees.iter().map(|number| id(*number)).collect(),
+            data: data.iter().map(|number| id(*number)).collect(),
+        };
+        let expected = [
+            (&leaf.blob, named(&[3, 4, 5], &[1, 2])),
+            (list, named(&[], &[6, 7])),
+            (&leaves, named(&[8, 9], &[])),
+        ];
+        for (blob, expected) in expected {
+            assert_eq!(references(blob).unwrap(), expected);
+            for len in 0..blob.len() {
+                assert!(references(&blob[..len]).is_err(), "{len} bytes");
+            }
+            for at in 0..blob.len() {
+                for flipped in [1, 0x80, 0xff] {
+                    let mut damaged = blob.clone();
+                    damaged[at] ^= flipped;
+                    assert_eq!(references(&damaged).ok(), by_decoding(&damaged));
+                }
+            }
+        }
+    }
 }

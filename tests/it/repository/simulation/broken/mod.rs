@@ -9,7 +9,7 @@
 //! | `SilentOnesGoOn` | who seems dead is ended, so that it can not commit (`CommitsAfterItsEnd`) |
 //! | `CondemnsUnread` | what is in condemned packs only stays (`RemovesWhatIsNeeded`) |
 //! | `NoGrace` | who does not know a record is waited for or ended, whatever its age (`WaitsForNobody`) |
-//! | pins: those of `SeesNoPins` to `LeasesBeforeBackups`, `PinsAfterLooking`, `ParentNotLookedFor` | new references are to packs that the session's own `seen` protects; a pin counts where a parent was in condemned packs only before the session began, and repacking moves that first |
+//! | pins: those of `SeesNoPins` to `EndsAfterBackups`, `PinsAfterLooking`, `ParentNotLookedFor` | new references are to packs that the session's own `seen` protects; a pin counts where a parent was in condemned packs only before the session began, and repacking moves that first |
 //! | `StartAfterLog`, `TrashNotLookedFor`, `EndsForAWhile`, `SurveysBeforeAsking`, `CountsOnCondemned`, `RecordsGoFirst`, `NewestRecordGoes` | nothing that is known: longer searches are to find them |
 //!
 //! Not broken here: what guards against damage (lengths of packs, leases and manifests that can not be read, surveys
@@ -72,6 +72,8 @@ pub(super) enum Broken {
     LeasesGoAtOnce,
     /// A survey lists backups before leases.
     LeasesBeforeBackups,
+    /// Whose pins do not count had ended before backups were listed.
+    EndsAfterBackups,
     /// It waits for sessions that do not know its record.
     WaitsForNobody,
     /// It ends those that are dead.
@@ -135,6 +137,8 @@ pub(super) struct Seen {
     /// What was there at some time before.
     before: BTreeSet<Key>,
     is_sweeping: bool,
+    /// How often backups were listed since the log of prunes was read.
+    looked: u32,
 }
 
 impl Tampering {

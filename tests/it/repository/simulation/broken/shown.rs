@@ -32,6 +32,16 @@ impl Tampering {
                 seen.before = there(site, "leases/")
             }
             Broken::LeasesBeforeBackups if is_looking => only(&mut listing, &seen.before),
+            Broken::EndsAfterBackups if prefix == "gc/" => {
+                (seen.before, seen.looked) = (there(site, "backups/"), 0);
+            }
+            // First who has ended, and then the backups.
+            Broken::EndsAfterBackups if prefix == "backups/" => {
+                seen.looked += 1;
+                if seen.looked == 2 {
+                    only(&mut listing, &seen.before);
+                }
+            }
             Broken::SurveysBeforeAsking if is_asking => seen.before = there(site, "backups/"),
             // First it looks which sessions have ended.
             Broken::SurveysBeforeAsking
