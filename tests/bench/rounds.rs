@@ -135,10 +135,8 @@ impl<'a> Bench<'a> {
         source: &Path,
         round: usize,
     ) -> io::Result<()> {
-        // Another one is the first in every round.
         let mut tools = self.tools.clone();
-        let count = tools.len();
-        tools.rotate_left(round % count);
+        tools.rotate_left(round % self.tools.len());
         for tool in &tools {
             let place = self.place(*tool);
             fs::create_dir_all(&place)?;
@@ -165,6 +163,8 @@ impl<'a> Bench<'a> {
                 self.disk
                     .push(write_plainly(source, &self.dir.join("plain"))? / 1e6);
             }
+            // Who is the first may find it slower: that is another one each time.
+            tools.rotate_left(1);
             for tool in &tools {
                 measure::warm_up(len + OWN_MEMORY);
                 self.measure(*tool, operation, &row, source)?;

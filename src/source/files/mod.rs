@@ -11,6 +11,7 @@ mod owners;
 mod parents;
 mod scan;
 mod stat;
+mod status;
 mod walk;
 
 pub use crate::source::files::attributes::{data_ranges, in_proc, read_xattrs};

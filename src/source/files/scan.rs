@@ -1,4 +1,4 @@
-//! Reads directories and file status on a thread of its own, ahead of who asks. Depth first, names in
+//! Reads directories, and the status of all but regular files, on a thread of its own, ahead of who asks. Depth first, names in
 //! byte order. Holds the names of the directories on the way down and a few batches of entries.
 
 use crate::model::strategy::Symlinks;
@@ -6,7 +6,8 @@ use crate::model::tree::Problem;
 use crate::source::files::beneath::{Links, open_beneath};
 use crate::source::files::exclude::Excludes;
 use crate::source::files::stat::Stat;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, fstat, openat, readlinkat, statat};
+use crate::source::files::status::failed;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, fstat, openat, readlinkat, statat};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -56,6 +57,8 @@ pub(crate) enum Message {
 /// One thing on the way.
 pub(crate) enum Item {
     Entry(Entry),
+    /// A regular file, as its directory says. Its status was not read.
+    Unseen(Entry),
     Problem(Problem),
     Note(Note),
     Excluded,
@@ -170,7 +173,7 @@ impl Scan {
         let Some(level) = self.levels.last_mut() else {
             return false;
         };
-        let Some(name) = level.names.get(level.next) else {
+        let Some((name, is_file)) = level.names.get(level.next) else {
             self.leave(out);
             return true;
         };
@@ -187,17 +190,19 @@ impl Scan {
             level.next = level.names.len();
             return true;
         };
-        self.visit(
-            Entry {
-                parent,
-                path,
-                name_at,
-                stat: self.stat,
-                target: Vec::new(),
-                followed: false,
-            },
-            out,
-        );
+        let entry = Entry {
+            parent,
+            path,
+            name_at,
+            stat: self.stat,
+            target: Vec::new(),
+            followed: false,
+        };
+        match is_file {
+            true if self.excludes.excludes(&entry.path, false) => out.push(Item::Excluded),
+            true => out.push(Item::Unseen(entry)),
+            false => self.visit(entry, out),
+        }
         true
     }
 
@@ -353,19 +358,8 @@ impl Out<'_> {
             what,
         }));
     }
-    /// What was deleted meanwhile is no failure: a backup taken a moment later has it neither.
     fn failed(&mut self, path: Vec<u8>, doing: &'static str, cause: Errno) {
-        if cause == Errno::NOENT {
-            return self.push(Item::Note(Note {
-                path,
-                what: Noted::Vanished,
-            }));
-        }
-        self.push(Item::Problem(Problem {
-            path,
-            doing,
-            cause: cause.into(),
-        }));
+        self.push(failed(path, doing, cause));
     }
     fn finish(self) {
         // Nobody listens when the walk was dropped; then there is nobody to tell.
@@ -378,20 +372,33 @@ impl Out<'_> {
 #[derive(Default)]
 pub(crate) struct Names {
     bytes: Vec<u8>,
-    ends: Vec<(usize, usize)>,
+    all: Vec<Name>,
+}
+
+#[derive(Clone, Copy)]
+struct Name {
+    start: usize,
+    len: u16,
+    /// The directory says that it is a regular file; else it is something else, or not known yet.
+    is_file: bool,
 }
 
 impl Names {
     pub(crate) fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.all.is_empty()
     }
     fn len(&self) -> usize {
-        self.ends.len()
+        self.all.len()
     }
-    fn get(&self, at: usize) -> Option<&[u8]> {
-        self.ends
-            .get(at)
-            .map(|(start, end)| &self.bytes[*start..*end])
+    fn get(&self, at: usize) -> Option<(&[u8], bool)> {
+        let name = self.all.get(at)?;
+        Some((name.of(&self.bytes), name.is_file))
+    }
+}
+
+impl Name {
+    fn of(self, bytes: &[u8]) -> &[u8] {
+        &bytes[self.start..self.start + usize::from(self.len)]
     }
 }
 
@@ -406,10 +413,15 @@ pub(crate) fn read_names(fd: impl AsFd) -> Result<Names, Errno> {
         if name != b"." && name != b".." {
             let start = names.bytes.len();
             names.bytes.extend_from_slice(name);
-            names.ends.push((start, names.bytes.len()));
+            names.all.push(Name {
+                start,
+                // No file system has names of more than 64 KiB.
+                len: u16::try_from(name.len()).map_err(|_| Errno::NAMETOOLONG)?,
+                is_file: entry.file_type() == FileType::RegularFile,
+            });
         }
     }
-    let Names { bytes, ends } = &mut names;
-    ends.sort_unstable_by(|(a, b), (c, d)| bytes[*a..*b].cmp(&bytes[*c..*d]));
+    let Names { bytes, all } = &mut names;
+    all.sort_unstable_by(|a, b| a.of(bytes).cmp(b.of(bytes)));
     Ok(names)
 }

@@ -13,6 +13,7 @@ use crate::source::files::owners::Owners;
 use crate::source::files::parents::Parents;
 use crate::source::files::scan::{Entry, Item, Message, Note, Noted, Scan};
 use crate::source::files::stat::Stat;
+use crate::source::files::status;
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use std::collections::VecDeque;
@@ -23,8 +24,9 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{io, thread, vec};
 
-/// Batches that may wait, so that reading directories goes on while the parent's are read.
-const BATCHES_AHEAD: usize = 8;
+/// Batches that may wait for their status, and as many with it, so that reading directories goes on while the parent's
+/// are read.
+const BATCHES_AHEAD: usize = 4;
 /// Times of file systems and the machine's clock may differ by this much.
 const CLOCK_SLACK_NS: i128 = 2_000_000_000;
 /// Notes beyond this many are counted only.
@@ -63,6 +65,7 @@ pub struct Walk {
     items: vec::IntoIter<Item>,
     ready: VecDeque<Ready>,
     ended: bool,
+    symlinks: Symlinks,
     nodes: Nodes,
     tally: Arc<Mutex<Tally>>,
 }
@@ -73,7 +76,8 @@ impl Walk {
         symlinks: Symlinks,
         previous: Option<Box<dyn Previous>>,
     ) -> Self {
-        let (to, from) = sync_channel(BATCHES_AHEAD);
+        let (to, unseen) = sync_channel(BATCHES_AHEAD);
+        let (seen, from) = sync_channel(BATCHES_AHEAD);
         let tally: Arc<Mutex<Tally>> = Arc::default();
         let links = Links::of(symlinks);
         let nodes = Nodes {
@@ -85,11 +89,13 @@ impl Walk {
             tally: tally.clone(),
         };
         thread::spawn(move || scan.run(&to));
+        thread::spawn(move || status::run(&unseen, &seen, symlinks));
         Self {
             from,
             items: Vec::new().into_iter(),
             ready: VecDeque::new(),
             ended: false,
+            symlinks,
             nodes,
             tally,
         }
@@ -107,6 +113,11 @@ impl Walk {
             Item::Note(note) => tally.note(&note.path, note.what),
             Item::Problem(problem) => self.ready.push_back(Ready::One(Err(problem))),
             Item::Entry(entry) => self.nodes.take(entry, &mut self.ready, &mut tally),
+            // The thread before this one looks at all of them.
+            Item::Unseen(entry) => {
+                drop(tally);
+                return self.take(status::look_at(entry, self.symlinks));
+            }
         }
         let is_problem = |ready: &&Ready| matches!(ready, Ready::One(Err(_)));
         tally.problems += self.ready.iter().filter(is_problem).count() as u64;

@@ -260,7 +260,7 @@ const RULES: [(Broken, u64); 18] = [
     (Broken::RefersToCondemned, 11),
     (Broken::GapInLog, 124),
     (Broken::LeasesAfterReading, 28),
-    (Broken::NamesComeTwice, 453),
+    (Broken::NamesComeTwice, 88),
     (Broken::SeesNoLeases, 4),
     (Broken::WaitsForNobody, 0),
     (Broken::EndsNobody, 7),
@@ -268,7 +268,7 @@ const RULES: [(Broken, u64); 18] = [
     (Broken::CondemnsAndRemoves, 0),
     (Broken::OwnClock, 16),
     (Broken::TrashWithoutPeriod, 8),
-    (Broken::LocksOver, 145),
+    (Broken::LocksOver, 155),
     (Broken::LocksNotEnded, 10),
 ];
 
