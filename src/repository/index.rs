@@ -23,8 +23,6 @@ pub(crate) use standing::Ground;
 
 /// Segments fetched at once.
 const AT_ONCE: usize = 8;
-/// More entries than this are sorted in place.
-const MERGED_MAX: usize = 1 << 21;
 /// How often segments are listed anew because one vanished: a compaction replaces several.
 const LISTINGS_MAX: usize = 5;
 
@@ -122,12 +120,10 @@ impl Index {
         for segment in segments {
             index.add(&segment, &sizes, condemned, &mut seen);
         }
-        let order = |entry: &IndexEntry| (entry.id.number(), entry.frame, entry.offset);
-        match index.entries.len() {
-            // Each segment is sorted: this finds that out, and takes half as much memory again.
-            ..MERGED_MAX => index.entries.sort_by_key(order),
-            _ => pipeline::sort(&mut index.entries, order),
-        }
+        // Each segment is.
+        pipeline::merge(&mut index.entries, |entry| {
+            (entry.id.number(), entry.frame, entry.offset)
+        });
         index
     }
 

@@ -44,6 +44,17 @@ pub(crate) fn sort<T: Send, K: Ord>(items: &mut [T], key: impl Fn(&T) -> K + Syn
     items.par_sort_unstable_by_key(key);
 }
 
+/// More than this is sorted in place.
+const MERGED_MAX: usize = 1 << 21;
+
+/// Sorts what consists of a few sorted parts; up to two million take half as much memory again meanwhile.
+pub(crate) fn merge<T: Send, K: Ord>(items: &mut [T], key: impl Fn(&T) -> K + Sync) {
+    match items.len() {
+        ..MERGED_MAX => items.sort_by_key(key),
+        _ => sort(items, key),
+    }
+}
+
 /// Runs `work` on a thread of its own, for what waits much: a walk, a stream. Its result comes here.
 pub(crate) async fn on_thread<T: Send + 'static>(
     name: &str,

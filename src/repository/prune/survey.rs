@@ -275,10 +275,12 @@ async fn reached(reader: &Reader, roots: BTreeSet<BlobId>) -> Result<Vec<BlobId>
     if let Some((id, cause)) = reach.unreadable.iter().next() {
         return Err(stopped_by(format!("tree {id}"), cause.clone()));
     }
+    let mut trees: Vec<BlobId> = reach.trees.into_iter().collect();
     let mut blobs = reach.data;
-    blobs.extend(reach.trees);
     Ok(pipeline::on_pool(move || {
-        pipeline::sort(&mut blobs, BlobId::words);
+        pipeline::sort(&mut trees, BlobId::words);
+        blobs.append(&mut trees);
+        pipeline::merge(&mut blobs, BlobId::words);
         blobs.dedup();
         blobs
     })

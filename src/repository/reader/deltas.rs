@@ -5,7 +5,9 @@ use crate::model::ids::BlobId;
 use crate::repository::format::pack::PackKey;
 use crate::repository::reader::Reader;
 use crate::repository::reader::climb::{Climb, Plain};
-use crate::repository::reader::fetch::{AT_ONCE, Piece, Sinks, WantedFrame, coalesce, refused};
+use crate::repository::reader::fetch::{
+    AT_ONCE, Piece, RANGE_MAX_BYTES, Sinks, WantedFrame, coalesce, refused,
+};
 use crate::repository::reader::ladder::{Bad, Held, Ladder, WantedDelta};
 use crate::repository::{RepositoryError, layout, pipeline};
 use crate::store::Kind;
@@ -152,7 +154,7 @@ impl Reader {
         }
         let pieces = packs
             .into_iter()
-            .flat_map(|(pack, frames)| coalesce(pack, frames));
+            .flat_map(|(pack, frames)| coalesce(pack, frames, RANGE_MAX_BYTES));
         let mut reading = stream::iter(pieces.collect::<Vec<_>>())
             .map(|piece| async move { (self.piece_bytes(&piece).await, piece) })
             .buffer_unordered(AT_ONCE);

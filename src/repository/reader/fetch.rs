@@ -27,8 +27,10 @@ use std::{
 pub(super) const AT_ONCE: usize = 8;
 /// Wanted frames that are no further apart are read as one range.
 const GAP_MAX_BYTES: u64 = 64 << 10;
-/// A range ends here, so that memory is bounded and the pool has enough to share.
-const RANGE_MAX_BYTES: u64 = 4 << 20;
+/// A range ends here, so that memory is bounded.
+pub(super) const RANGE_MAX_BYTES: u64 = 4 << 20;
+/// Where less is wanted it ends earlier, so that the pool has enough to share; but not before this.
+const RANGE_MIN_BYTES: u64 = 512 << 10;
 
 /// A range of a pack and the frames in it that are wanted.
 pub(super) struct Piece {
@@ -231,9 +233,11 @@ impl Reader {
             });
             wanted.blobs.push((id, offset, len));
         }
+        let frames = packs.iter().flat_map(|(_, frames)| frames.values());
+        let range_max = range_max(frames.map(|wanted| &wanted.frame));
         let pieces = packs
             .into_iter()
-            .flat_map(|(pack, frames)| coalesce(pack, frames))
+            .flat_map(|(pack, frames)| coalesce(pack, frames, range_max))
             .collect();
         Wanted { pieces, deltas }
     }
@@ -385,14 +389,24 @@ impl Opener<'_> {
     }
 }
 
-pub(super) fn coalesce(pack: u32, frames: BTreeMap<u32, WantedFrame>) -> Vec<Piece> {
+/// Where ranges end, for these frames.
+pub(super) fn range_max<'a>(frames: impl Iterator<Item = &'a Frame>) -> u64 {
+    let wanted: u64 = frames.map(|frame| u64::from(frame.stored_len)).sum();
+    (wanted / AT_ONCE as u64).clamp(RANGE_MIN_BYTES, RANGE_MAX_BYTES)
+}
+
+pub(super) fn coalesce(
+    pack: u32,
+    frames: BTreeMap<u32, WantedFrame>,
+    range_max: u64,
+) -> Vec<Piece> {
     let mut pieces: Vec<Piece> = Vec::new();
     for (_, wanted) in frames {
         let range = wanted.frame.range();
         match pieces.last_mut() {
             Some(piece)
                 if range.start <= piece.range.end + GAP_MAX_BYTES
-                    && range.end - piece.range.start <= RANGE_MAX_BYTES =>
+                    && range.end - piece.range.start <= range_max =>
             {
                 piece.range.end = range.end.max(piece.range.end);
                 piece.frames.push(wanted);
