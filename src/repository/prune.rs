@@ -40,8 +40,8 @@ pub struct PruneRequest {
 /// When and how much is moved out of packs that are used in part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Repack {
-    /// More of the repository than this may not be of no use, as far as packs are used in so small a part that moving is
-    /// worth it; more than twice this in no case.
+    /// More of the repository than this is not to be of no use, as far as packs are used in so small a part that moving is
+    /// worth it; more than twice this in no case, if the budget is enough.
     pub unused_max: Percent,
     /// So much is read and stored again by one prune; 0: nothing.
     pub budget_bytes: u64,
@@ -143,7 +143,7 @@ impl Repository {
         let mut survey = Survey::for_condemning(self, &mut known).await?;
         let moved = repack::repack(self, &survey, request.repack, report).await;
         if unless_full(moved)?.unwrap_or(true) {
-            // One at a time: each holds the ids of all that is needed.
+            // One at a time: each holds the places of all that is needed.
             drop(survey);
             survey = Survey::for_condemning(self, &mut known).await?;
         }
@@ -155,6 +155,7 @@ impl Repository {
             let survey = Survey::for_condemning(self, &mut known).await?;
             condemn::condemn(self, survey, &mut known, report).await?;
         }
+        drop(known);
         segments::remove_superseded(self, grace, supersedes).await?;
         trash::remove_sessions(self, grace).await?;
         self.remove_old_locks().await?;

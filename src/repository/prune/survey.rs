@@ -260,6 +260,7 @@ async fn needed(
     let blobs = match &known.reached {
         Some((from, blobs)) if *from == roots => blobs.clone(),
         _ => {
+            known.reached = None;
             let blobs = Arc::new(reached(reader, roots.clone()).await?);
             known.reached = (blobs.len() <= REACHED_MAX).then(|| (roots, blobs.clone()));
             blobs

@@ -198,7 +198,8 @@ impl Scan {
             target: Vec::new(),
             followed: false,
         };
-        match is_file {
+        // What a link leads to is found out here.
+        match is_file && self.symlinks != Symlinks::Follow {
             true if self.excludes.excludes(&entry.path, false) => out.push(Item::Excluded),
             true => out.push(Item::Unseen(entry)),
             false => self.visit(entry, out),

@@ -54,7 +54,7 @@ pub(crate) fn look_at(mut entry: Entry, symlinks: Symlinks) -> Item {
         return Item::Problem(Problem {
             path: entry.path,
             doing: "read",
-            cause: io::Error::other("it was replaced while it was read"),
+            cause: io::Error::other("it is no file, as its directory said a moment ago"),
         });
     }
     Item::Entry(entry)
@@ -78,14 +78,15 @@ pub(crate) fn failed(path: Vec<u8>, doing: &'static str, cause: Errno) -> Item {
 #[cfg(test)]
 mod tests {
     use crate::model::strategy::Symlinks;
-    use crate::source::files::scan::{Entry, Item, Noted};
+    use crate::source::files::scan::{Entry, Item, Message, Noted};
     use crate::source::files::stat::Stat;
-    use crate::source::files::status::look_at;
+    use crate::source::files::status::{look_at, run};
     use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, mknodat, open, statat};
     use std::fs;
     use std::os::unix::fs::symlink;
     use std::path::Path;
     use std::sync::Arc;
+    use std::sync::mpsc::sync_channel;
 
     /// What is told of what its directory called a regular file.
     fn told(directory: &Path, name: &str, symlinks: Symlinks) -> String {
@@ -116,6 +117,22 @@ mod tests {
     }
 
     #[test]
+    fn where_no_end_came_none_is_handed_on() {
+        for has_ended in [true, false] {
+            let ((to, from), (seen, out)) = (sync_channel(2), sync_channel(2));
+            to.send(Message::Batch(vec![Item::Excluded])).unwrap();
+            if has_ended {
+                to.send(Message::End).unwrap();
+            }
+            drop(to);
+            run(&from, &seen, Symlinks::Keep);
+            drop(seen);
+            assert!(matches!(out.recv(), Ok(Message::Batch(items)) if items.len() == 1));
+            assert_eq!(matches!(out.recv(), Ok(Message::End)), has_ended);
+        }
+    }
+
+    #[test]
     fn what_took_the_place_of_a_file_is_taken_or_told() {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
@@ -124,7 +141,7 @@ mod tests {
         fs::create_dir(at("directory")).unwrap();
         let mode = Mode::from_raw_mode(0o600);
         mknodat(CWD, at("fifo"), FileType::Fifo, mode, 0).unwrap();
-        let replaced = "it was replaced while it was read";
+        let replaced = "it is no file, as its directory said a moment ago";
         let table = [
             ("file", Symlinks::Keep, "file of 5"),
             ("gone", Symlinks::Keep, "vanished"),

@@ -7,15 +7,11 @@ use crate::repository::given::{
 };
 use bytes::Bytes;
 use ccb::model::units::{Percent, Period};
-use ccb::repository::{Commit, PruneRequest, Repack, Repository, Session};
+use ccb::repository::{Commit, PruneRequest, Repack, Repository, RepositoryError, Session};
 use ccb::store::{Backend, Key, Listing, Put, StoreError, memory::Memory};
-use futures_util::{
-    FutureExt,
-    future::{BoxFuture, ready},
-};
+use futures_util::{FutureExt, future::BoxFuture};
 use jiff::SignedDuration;
 use std::{
-    collections::VecDeque,
     fmt,
     ops::Range,
     sync::{Arc, Mutex},
@@ -26,13 +22,26 @@ use std::{
 struct LateListing {
     memory: Memory,
     missed: Arc<Mutex<Option<Key>>>,
-    /// What others do before a listing of leases: before the first of these in the place of the first, and so on.
-    before_leases: Arc<Mutex<VecDeque<BoxFuture<'static, ()>>>>,
+    before: Arc<Mutex<Option<Meanwhile>>>,
 }
+
+/// What somebody does before a prefix is listed for the so manieth time, from 1.
+type Meanwhile = (&'static str, usize, BoxFuture<'static, ()>);
 
 impl fmt::Debug for LateListing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a late listing")
+    }
+}
+
+impl LateListing {
+    /// What is done before this listing.
+    fn meanwhile(&self, prefix: &str) -> Option<BoxFuture<'static, ()>> {
+        let mut before = self.before.lock().unwrap();
+        let (_, left, _) = before.as_mut().filter(|(of, ..)| *of == prefix)?;
+        *left -= 1;
+        let is_due = |(_, left, _): &mut Meanwhile| *left == 0;
+        Some(before.take_if(is_due)?.2)
     }
 }
 
@@ -56,9 +65,8 @@ impl Backend for LateListing {
     fn list(&self, prefix: &str) -> BoxFuture<'_, Result<Listing, StoreError>> {
         let prefix = prefix.to_owned();
         Box::pin(async move {
-            if prefix == "leases/" {
-                let meanwhile = self.before_leases.lock().unwrap().pop_front();
-                meanwhile.unwrap_or_else(|| ready(()).boxed()).await;
+            if let Some(meanwhile) = self.meanwhile(&prefix) {
+                meanwhile.await;
             }
             let mut listing = self.memory.list(&prefix).await?;
             let mut missed = self.missed.lock().unwrap();
@@ -106,7 +114,7 @@ async fn a_writer_that_missed_a_record_does_not_use_the_packs_that_it_condemns()
     let late = LateListing {
         memory: memory.clone(),
         missed: Arc::new(Mutex::new(Some(first.key.clone()))),
-        before_leases: Arc::default(),
+        before: Arc::default(),
     };
     let writer = reopened(&late, "writer").await;
     let mut session = writer.begin(draft("files"), None).await.unwrap();
@@ -139,22 +147,42 @@ async fn standing_on_what_goes() -> (Memory, Repository, Session) {
     (memory, others, session)
 }
 
-/// Who commits after a prune has listed backups is not among them, and what it stands on is needed.
+/// Who commits after a prune has listed backups is not among them, and what it stands on is needed; who commits before,
+/// and after it was asked who had ended, is among them.
 #[tokio::test]
-async fn who_commits_before_leases_are_listed_and_after_backups_still_shows_its_pin() {
-    let (memory, _, session) = standing_on_what_goes().await;
-    let commit = async move { drop(session.commit(Commit::default()).await.unwrap()) };
-    // First a prune looks whose lease is to go.
-    let before_leases = VecDeque::from([ready(()).boxed(), commit.boxed()]);
-    let between = LateListing {
-        memory: memory.clone(),
-        missed: Arc::default(),
-        before_leases: Arc::new(Mutex::new(before_leases)),
-    };
-    let report = reopened(&between, "prune").await.prune(DAILY).await;
-    let report = report.unwrap();
-    assert_eq!((report.emptied.len(), report.condemned.count), (1, 0));
-    assert_eq!(memory.list("packs/").await.unwrap().objects.len(), 4);
+async fn who_commits_while_a_prune_looks_is_seen_by_its_backup_or_by_its_pin() {
+    // First a prune looks whose lease is to go, and what is in the trash: each lists backups once.
+    for (prefix, time, condemned) in [("leases/", 2, 0), ("backups/", 4, 2)] {
+        let (memory, _, session) = standing_on_what_goes().await;
+        let tree = files(&[("b", noise("b", 5000))]);
+        let commit = async move { drop(session.commit(Commit::default()).await.unwrap()) };
+        let between = LateListing {
+            memory: memory.clone(),
+            missed: Arc::default(),
+            before: Arc::new(Mutex::new(Some((prefix, time, commit.boxed())))),
+        };
+        let prune = reopened(&between, "prune").await;
+        let report = prune.prune(DAILY).await.unwrap();
+        assert!(between.before.lock().unwrap().is_none(), "{prefix}");
+        assert_eq!(report.emptied.len(), 1, "{prefix}: {report:?}");
+        assert_eq!(report.condemned.count, condemned, "{prefix}: {report:?}");
+        memory.advance(SignedDuration::from_hours(25));
+        prune.prune(DAILY).await.unwrap();
+        let made = newest(&prune).await;
+        let reader = prune.reader().await.unwrap();
+        assert_eq!(read_back(&reader, &made.manifest).await.unwrap(), tree);
+    }
+}
+
+/// A session that a prune has ended commits nothing: what it stood on is needed no more.
+#[tokio::test]
+async fn what_somebody_stood_on_who_was_ended_is_needed_no_more() {
+    let (memory, others, session) = standing_on_what_goes().await;
+    memory.advance(SignedDuration::from_hours(49));
+    let report = others.prune(DAILY).await.unwrap();
+    assert_eq!(report.condemned.count, 2, "{report:?}");
+    let ended = session.commit(Commit::default()).await;
+    assert!(matches!(ended, Err(RepositoryError::Revoked)), "{ended:?}");
 }
 
 /// Who has committed before that stands on its own backup alone: what only its parent held is condemned at once.

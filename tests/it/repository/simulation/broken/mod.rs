@@ -66,7 +66,7 @@ pub(super) enum Broken {
     SeesNoLeases,
     /// What sessions pin is needed.
     SeesNoPins,
-    /// Also what those have pinned that have ended.
+    /// Also what those have pinned that have ended since backups were listed.
     SeesNoPinsOfEnded,
     /// Those that have ended keep their leases for a while.
     LeasesGoAtOnce,
@@ -137,8 +137,8 @@ pub(super) struct Seen {
     /// What was there at some time before.
     before: BTreeSet<Key>,
     is_sweeping: bool,
-    /// How often backups were listed since the log of prunes was read.
-    looked: u32,
+    /// How many listings of backups are answered before one shows less.
+    passing: Option<u32>,
 }
 
 impl Tampering {

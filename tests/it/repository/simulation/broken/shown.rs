@@ -32,16 +32,18 @@ impl Tampering {
                 seen.before = there(site, "leases/")
             }
             Broken::LeasesBeforeBackups if is_looking => only(&mut listing, &seen.before),
-            Broken::EndsAfterBackups if prefix == "gc/" => {
-                (seen.before, seen.looked) = (there(site, "backups/"), 0);
+            // A survey asks who has ended, and then for backups; before it, a prune that sweeps asks once more.
+            Broken::EndsAfterBackups if is_asking => {
+                (seen.before, seen.passing) = (there(site, "backups/"), Some(2));
             }
-            // First who has ended, and then the backups.
-            Broken::EndsAfterBackups if prefix == "backups/" => {
-                seen.looked += 1;
-                if seen.looked == 2 {
-                    only(&mut listing, &seen.before);
-                }
+            Broken::EndsAfterBackups if prefix == "leases/" => seen.passing = None,
+            Broken::EndsAfterBackups if prefix == "gc/" && seen.listed != "leases/" => {
+                (seen.before, seen.passing) = (there(site, "backups/"), Some(1));
             }
+            Broken::EndsAfterBackups if prefix == "backups/" => match seen.passing {
+                Some(0) => only(&mut listing, &seen.before),
+                passing => seen.passing = passing.map(|left| left - 1),
+            },
             Broken::SurveysBeforeAsking if is_asking => seen.before = there(site, "backups/"),
             // First it looks which sessions have ended.
             Broken::SurveysBeforeAsking
