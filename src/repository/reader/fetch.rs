@@ -390,7 +390,7 @@ impl Opener<'_> {
 }
 
 /// Where ranges end, for these frames.
-pub(super) fn range_max<'a>(frames: impl Iterator<Item = &'a Frame>) -> u64 {
+fn range_max<'a>(frames: impl Iterator<Item = &'a Frame>) -> u64 {
     let wanted: u64 = frames.map(|frame| u64::from(frame.stored_len)).sum();
     (wanted / AT_ONCE as u64).clamp(RANGE_MIN_BYTES, RANGE_MAX_BYTES)
 }

@@ -9,7 +9,7 @@
 //! | `SilentOnesGoOn` | who seems dead is ended, so that it can not commit (`CommitsAfterItsEnd`) |
 //! | `CondemnsUnread` | what is in condemned packs only stays (`RemovesWhatIsNeeded`) |
 //! | `NoGrace` | who does not know a record is waited for or ended, whatever its age (`WaitsForNobody`) |
-//! | pins: those of `SeesNoPins` to `EndsAfterBackups`, `PinsAfterLooking`, `ParentNotLookedFor` | new references are to packs that the session's own `seen` protects; a pin counts where a parent was in condemned packs only before the session began, and repacking moves that first |
+//! | pins: those of `SeesNoPins` to `LeasesBeforeBackups`, `PinsAfterLooking`, `ParentNotLookedFor` | new references are to packs that the session's own `seen` protects; a pin counts where a parent was in condemned packs only before the session began, and repacking moves that first |
 //! | `StartAfterLog`, `TrashNotLookedFor`, `EndsForAWhile`, `SurveysBeforeAsking`, `CountsOnCondemned`, `RecordsGoFirst`, `NewestRecordGoes` | nothing that is known: longer searches are to find them |
 //!
 //! Not broken here: what guards against damage (lengths of packs, leases and manifests that can not be read, surveys
