@@ -120,7 +120,7 @@ impl Index {
         for segment in segments {
             index.add(&segment, &sizes, condemned, &mut seen);
         }
-        // Each segment is.
+        // The entries of each segment are in this order already.
         pipeline::merge(&mut index.entries, |entry| {
             (entry.id.number(), entry.frame, entry.offset)
         });
